@@ -1,0 +1,69 @@
+"""Who may pass: a plan becomes a deadline, sessions become grants, counters become usage."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+
+from portald.model import Grant, Held, Plan, Session, Usage
+
+MOST_ADDRESSES = 8
+"""IPv4 addresses one device may use at a time; more is somebody collecting them."""
+
+
+def deadline(plan: Plan, now: float) -> float | None:
+    """Return when a session that starts now must end, or ``None`` for never."""
+    return None if plan.minutes is None else now + plan.minutes * 60
+
+
+def grant(session: Session, longest: int, now: float) -> Grant:
+    """Return what the kernel shall hold for a session.
+
+    The time is what is left of the session, at most ``longest`` seconds: the kernel ends access
+    by itself if portald never comes back to renew it.
+    """
+    left = longest if session.expires_at is None else math.floor(session.expires_at - now)
+    addresses = frozenset(sorted(session.addresses)[:MOST_ADDRESSES])
+    return Grant(session.id, session.mac, addresses, max(1, min(left, longest)))
+
+
+def difference(wanted: Iterable[Grant], held: Mapping[int, Held]) -> tuple[list[Grant], list[int]]:
+    """Return the grants to add and the sessions to remove, to make ``held`` into ``wanted``."""
+    grants = {grant.session: grant for grant in wanted}
+    add = [grant for grant in grants.values() if not serves(held.get(grant.session), grant)]
+    return add, [session for session in held if session not in grants]
+
+
+def serves(held: Held | None, grant: Grant) -> bool:
+    """Tell whether what is held still does for a grant.
+
+    Renewed at half its time, so that portald may be away for the other half; shortened when the
+    kernel would keep it open clearly longer than the session has.
+    """
+    return (
+        held is not None
+        and held.complete
+        and held.mac == grant.mac
+        and held.addresses == grant.addresses
+        and grant.seconds / 2 <= held.seconds <= grant.seconds + 2
+    )
+
+
+def moved(sessions: Iterable[Session], present: Mapping[str, frozenset[str]]) -> dict[int, frozenset[str]]:
+    """Return the sessions whose client has other addresses now.
+
+    A client that is not seen keeps what it had: it may only be asleep.
+    """
+    return {
+        session.id: present[session.mac]
+        for session in sessions
+        if present.get(session.mac, session.addresses) != session.addresses
+    }
+
+
+def growth(before: Usage, reading: Usage) -> Usage:
+    """Return the bytes since the last reading; a counter that went back has started anew."""
+    return Usage(
+        reading.up - before.up if reading.up >= before.up else reading.up,
+        reading.down - before.down if reading.down >= before.down else reading.down,
+    )

@@ -1,0 +1,175 @@
+"""Finds what is wrong before anything starts, and says how to mend it."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from pyroute2 import IPRoute
+
+from portald import config, phone, sms
+from portald.config import Config, Zone
+from portald.errors import ConfigError, FirewallError
+from portald.firewall import commands
+from portald.helper import backend
+
+
+class Level(StrEnum):
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "FAIL"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked at: how it is, and the cure if it is not well."""
+
+    level: Level
+    text: str
+    cure: str = ""
+
+    def as_row(self) -> dict[str, str]:
+        return {"level": self.level.lower(), "text": self.text, "cure": self.cure}
+
+
+def findings(path: Path) -> list[Finding]:
+    """Look at everything; a broken settings file hides the rest."""
+    try:
+        settings = config.load(path)
+    except ConfigError as error:
+        return [Finding(Level.FAIL, problem) for problem in error.problems]
+    found = [Finding(Level.OK, f"{path} is valid")]
+    for look in (_numbers, _providers, _zones, _forwarding, _commands, _ruleset, _port, _state):
+        found += look(settings)
+    return found
+
+
+def _numbers(settings: Config) -> Iterator[Finding]:
+    try:
+        phone.check(settings.numbers)
+    except ConfigError as error:
+        yield Finding(Level.FAIL, str(error))
+
+
+def _providers(settings: Config) -> Iterator[Finding]:
+    try:
+        sms.make(settings.sms)
+    except ConfigError as error:
+        for problem in error.problems:
+            yield Finding(Level.FAIL, problem)
+        return
+    names = ", ".join(str(table["type"]) for table in settings.sms)
+    yield Finding(Level.OK, f"texts go by {names}")
+    if any(table["type"] == "sandbox" for table in settings.sms):
+        yield Finding(Level.WARN, "the sandbox sends no texts", "set a real provider before guests come")
+
+
+def _zones(settings: Config) -> Iterator[Finding]:
+    if settings.firewall.backend == "memory":
+        cure = 'set backend = "nftables" in [firewall]'
+        yield Finding(Level.WARN, "the memory backend enforces nothing", cure)
+        return
+    for zone in settings.zones:
+        yield from _zone(zone)
+
+
+def _zone(zone: Zone) -> Iterator[Finding]:
+    try:
+        index = socket.if_nametoindex(zone.interface)
+    except OSError:
+        there = ", ".join(name for _, name in socket.if_nameindex() if name != "lo")
+        cure = f"create it or set another; there are: {there or 'none'}"
+        yield Finding(Level.FAIL, f"zone {zone.name}: no interface {zone.interface}", cure)
+        return
+    with IPRoute() as netlink:
+        link = netlink.link("get", index=index)[0]
+        rows = netlink.get_addr(family=socket.AF_INET, index=index)
+        addresses = {row.get("address") for row in rows}
+    if link.get("operstate") == "DOWN":
+        cure = f"ip link set {zone.interface} up"
+        yield Finding(Level.WARN, f"zone {zone.name}: {zone.interface} is down", cure)
+    if str(zone.gateway) not in addresses:
+        cure = f"ip address add {zone.gateway}/{zone.networks[0].prefixlen} dev {zone.interface}"
+        text = f"zone {zone.name}: {zone.interface} does not have {zone.gateway}"
+        yield Finding(Level.FAIL, text, f"{cure}, or set address in [[zones]]")
+    else:
+        yield Finding(Level.OK, f"zone {zone.name}: {zone.interface} has {zone.gateway}")
+
+
+def _forwarding(settings: Config) -> Iterator[Finding]:
+    for family, path, cure in (
+        ("IPv4", "/proc/sys/net/ipv4/ip_forward", "sysctl -w net.ipv4.ip_forward=1"),
+        ("IPv6", "/proc/sys/net/ipv6/conf/all/forwarding", "sysctl -w net.ipv6.conf.all.forwarding=1"),
+    ):
+        try:
+            on = Path(path).read_text().strip() == "1"
+        except OSError:
+            on = False
+        if not on:
+            level = Level.FAIL if family == "IPv4" and settings.firewall.backend != "memory" else Level.WARN
+            yield Finding(level, f"this machine does not forward {family}", cure)
+
+
+def _commands(settings: Config) -> Iterator[Finding]:
+    if settings.firewall.backend == "memory":
+        return
+    for command, package in (("nft", "nftables"), ("ip", "iproute2"), ("conntrack", "conntrack")):
+        try:
+            commands.run(command, "-V")
+        except FirewallError:
+            cure = f"apt install {package}"
+            yield Finding(Level.FAIL, f"the command {command} is missing", cure)
+    try:
+        pwd.getpwnam(settings.firewall.user)
+    except KeyError:
+        cure = f"useradd --system {settings.firewall.user}, or set user in [firewall]"
+        yield Finding(Level.FAIL, f"there is no user {settings.firewall.user}", cure)
+
+
+def _ruleset(settings: Config) -> Iterator[Finding]:
+    if settings.firewall.backend == "memory":
+        return
+    try:
+        backend(settings).check()
+    except FirewallError as error:
+        if "not permitted" in str(error):
+            yield Finding(Level.WARN, "nftables could not be looked at without root", "use sudo")
+        else:
+            yield Finding(Level.FAIL, f"the kernel refuses the ruleset: {error}")
+    else:
+        yield Finding(Level.OK, "the kernel accepts the ruleset")
+
+
+def _port(settings: Config) -> Iterator[Finding]:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("0.0.0.0", settings.web.port))  # noqa: S104, only asking
+        except OSError as error:
+            if _running(settings):
+                yield Finding(Level.OK, f"portald is running on port {settings.web.port}")
+            else:
+                cure = f"see who with: ss -ltnp 'sport = :{settings.web.port}'"
+                yield Finding(Level.FAIL, f"port {settings.web.port}: {error.strerror}", cure)
+
+
+def _running(settings: Config) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(str(settings.admin_socket))
+        except OSError:
+            return False
+    return True
+
+
+def _state(settings: Config) -> Iterator[Finding]:
+    for name, folder in (("state_dir", settings.state_dir), ("run_dir", settings.run_dir)):
+        nearest = next(p for p in (folder, *folder.parents) if p.exists())
+        if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+            cure = f"mkdir -p {folder}; chown {settings.firewall.user} {folder}"
+            yield Finding(Level.WARN, f"{name}: {folder} is not writable by you", cure)

@@ -1,0 +1,237 @@
+"""portalctl: for operators, over the daemon's admin socket.
+
+Exit codes: 0 done · 1 not done, or something is wrong · 2 wrong usage · 3 the daemon cannot be
+reached.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import json
+import shutil
+import socket
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from portald import __version__, config
+from portald.errors import ConfigError, PortaldError
+from portald.system import fail
+
+
+class Unreachable(PortaldError):
+    """The daemon does not answer on its admin socket."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = _parser().parse_args(arguments)
+    try:
+        return int(options.run(options))
+    except Unreachable as error:
+        fail("portalctl", error)
+        return 3
+    except ConfigError as error:
+        return fail("portalctl", error)
+    except BrokenPipeError:
+        return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument("--config", type=Path, default=config.DEFAULT_PATH, metavar="FILE")
+    shared.add_argument("--json", action="store_true", help="print JSON")
+    parser = argparse.ArgumentParser(prog="portalctl", description="See and steer a running portald.")
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    def command(name: str, run: Any, help: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=help, description=help, parents=[shared])
+        added.set_defaults(run=run)
+        return added
+
+    command("status", _status, "whether all is well, and how many are online")
+    sessions = command("sessions", _sessions, "who is online, with bytes in both directions")
+    sessions.add_argument("--ended", action="store_true", help="the latest that have ended")
+    revoke = command("revoke", _revoke, "cut sessions, by number or device")
+    revoke.add_argument("which", nargs="+", metavar="SESSION|MAC")
+    command("texts", _texts, "the latest texts and what the provider said")
+    command("check", _check, "find what is wrong before anything starts")
+    return parser
+
+
+def _status(options: argparse.Namespace) -> int:
+    status = _ask(options, "GET", "/api/status")
+    if options.json:
+        _print_json(status)
+    else:
+        print(f"{status['name']}: {status['sessions']} online, portald {status['version']}")
+        if status["backend"] == "memory":
+            print("The memory backend is in use: nothing is enforced.")
+        if status["healthy"]:
+            print(f"Kernel and database agreed {_ago(status['last_good_round'])}.")
+        else:
+            print(f"Kernel and database could not be compared: {status['last_error'] or 'no round yet'}")
+    return 0 if status["healthy"] else 1
+
+
+def _sessions(options: argparse.Namespace) -> int:
+    rows = _ask(options, "GET", "/api/sessions" + ("?ended=1" if options.ended else ""))
+    if options.json:
+        _print_json(rows)
+        return 0
+    last = ("END", "end") if options.ended else ("LEFT", "left")
+    for row in rows:
+        row["since"] = _ago(row["started_at"])
+        row["address"] = ", ".join(row["addresses"])
+        row["left"] = _left(row["expires_at"]) if row["granted"] else "not granted yet"
+        row["up"], row["down"] = _amount(row["up"]), _amount(row["down"])
+    _print_table(
+        rows,
+        [
+            ("SESSION", "id"),
+            ("NUMBER", "number"),
+            ("GROUP", "group"),
+            ("DEVICE", "mac"),
+            ("ADDRESS", "address"),
+            ("SINCE", "since"),
+            ("UP", "up"),
+            ("DOWN", "down"),
+            last,
+        ],
+        empty="No session has ended." if options.ended else "Nobody is online.",
+    )
+    return 0
+
+
+def _revoke(options: argparse.Namespace) -> int:
+    by_mac = {row["mac"]: row["id"] for row in _ask(options, "GET", "/api/sessions")}
+    revoked, missing = [], []
+    for which in options.which:
+        session = by_mac.get(which.lower()) if ":" in which else which
+        path = f"/api/sessions/{session}/revoke"
+        if session is None or not str(session).isdecimal() or "error" in _ask(options, "POST", path):
+            missing.append(which)
+        else:
+            revoked.append(int(session))
+    if options.json:
+        _print_json({"revoked": revoked, "missing": missing})
+    else:
+        for session in revoked:
+            print(f"Session {session} is cut.")
+        for which in missing:
+            print(f"portalctl: no live session {which}; see: portalctl sessions", file=sys.stderr)
+    return 1 if missing else 0
+
+
+def _texts(options: argparse.Namespace) -> int:
+    rows = _ask(options, "GET", "/api/challenges")
+    if options.json:
+        _print_json(rows)
+        return 0
+    for row in rows:
+        row["when"] = _ago(row["created_at"])
+    columns = [
+        ("WHEN", "when"),
+        ("NUMBER", "number"),
+        ("DEVICE", "mac"),
+        ("STATE", "state"),
+        ("OUTCOME", "outcome"),
+        ("PROVIDER SAID", "words"),
+    ]
+    _print_table(rows, columns, empty="No text was asked for.")
+    return 0
+
+
+def _check(options: argparse.Namespace) -> int:
+    from portald.check import Level, findings
+
+    found = findings(options.config)
+    if options.json:
+        _print_json([finding.as_row() for finding in found])
+    else:
+        for finding in found:
+            print(f"{finding.level:<5} {finding.text}")
+            if finding.cure:
+                print(f"      -> {finding.cure}")
+    return 1 if any(finding.level is Level.FAIL for finding in found) else 0
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: Path) -> None:
+        super().__init__("portald", timeout=45)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))
+
+
+def _ask(options: argparse.Namespace, method: str, path: str) -> Any:
+    admin_socket = config.load(options.config).admin_socket
+    connection = _UnixConnection(admin_socket)
+    headers = {"Accept": "application/json", "Content-Type": "application/json"}
+    try:
+        connection.request(method, path, body="{}" if method == "POST" else None, headers=headers)
+        answer = json.loads(connection.getresponse().read())
+    except FileNotFoundError:
+        raise Unreachable(f"portald is not running: there is no {admin_socket}") from None
+    except PermissionError:
+        raise Unreachable(f"{admin_socket}: permission denied; use sudo or join its group") from None
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        raise Unreachable(f"portald does not answer on {admin_socket}: {error}") from error
+    finally:
+        connection.close()
+    return answer
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def _print_table(rows: list[dict[str, Any]], columns: list[tuple[str, str]], empty: str) -> None:
+    """Print a table, or a block per row where the terminal is too narrow for one."""
+    if not rows:
+        print(empty)
+        return
+    cells = [[str(row[key] if row[key] is not None else "-") for _, key in columns] for row in rows]
+    titles = [title for title, _ in columns]
+    widths = [max(map(len, column)) for column in zip(titles, *cells, strict=True)]
+    room = shutil.get_terminal_size((200, 24)).columns
+    if sys.stdout.isatty() and sum(widths) + 2 * len(widths) > room:
+        for row in cells:
+            print("\n".join(f"{t:<{max(map(len, titles))}}  {c}" for t, c in zip(titles, row, strict=True)))
+            print()
+        return
+    for row in [titles, *cells]:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _ago(at: float) -> str:
+    seconds = max(0, int(time.time() - at))  # noqa: TID251, a root
+    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds // size} {unit} ago"
+    return f"{seconds} s ago"
+
+
+def _left(expires_at: float | None) -> str:
+    if expires_at is None:
+        return "no limit"
+    seconds = max(0, int(expires_at - time.time()))  # noqa: TID251, a root
+    return f"{seconds // 60}:{seconds % 60:02} min"
+
+
+def _amount(count: float) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

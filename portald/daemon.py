@@ -1,0 +1,243 @@
+"""portald: builds everything, runs it, stops it."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import logging
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import waitress.server
+
+from portald import __version__, config, phone, sms
+from portald.config import Config
+from portald.errors import ConfigError, PortaldError
+from portald.firewall.memory import MemoryFirewall
+from portald.firewall.remote import RemoteFirewall
+from portald.neighbours import KernelNeighbours, PretendNeighbours
+from portald.portal import Portal
+from portald.ports import Firewall, Neighbours
+from portald.reconcile import Rounds
+from portald.sms.codes import Codes
+from portald.store import Store
+from portald.system import fail, notify, secret_key, set_up_logs, unix_listener
+from portald.web.admin import admin_app
+from portald.web.capture import Capture
+from portald.web.guest import guest_app
+
+log = logging.getLogger("portald")
+
+SENDERS = 4
+"""Texts sent at a time; more wait their turn, up to ``WAITING``."""
+WAITING = 64
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = _parser().parse_args(arguments)
+    try:
+        return int(options.run(options) or 0)
+    except PortaldError as error:
+        return fail("portald", error)
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="portald", description="A captive portal with codes by SMS. Without a command: the daemon."
+    )
+    parser.add_argument("--config", type=Path, default=config.DEFAULT_PATH, metavar="FILE")
+    parser.add_argument("--version", action="version", version=__version__)
+    parser.set_defaults(run=_run)
+    commands = parser.add_subparsers(title="commands", metavar="")
+    demo = commands.add_parser("demo", help="the whole product in a lab on this machine")
+    demo.add_argument("--once", action="store_true", help="end after the walk")
+    demo.set_defaults(run=_demo)
+    sandbox = commands.add_parser("sandbox", help="a server that shows texts instead of sending them")
+    sandbox.add_argument("--listen", default="127.0.0.1:8025", metavar="ADDRESS:PORT")
+    sandbox.set_defaults(run=_sandbox)
+    return parser
+
+
+def _run(options: argparse.Namespace) -> None:
+    set_up_logs(phone.mask_all)
+    settings = config.load(options.config)
+    phone.check(settings.numbers)
+    Daemon(settings).run()
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from portald.demo.main import demo
+
+    return demo(once=options.once)
+
+
+def _sandbox(options: argparse.Namespace) -> None:
+    from portald.web.sandbox import sandbox_app
+
+    host, _, port = options.listen.rpartition(":")
+    if not port.isdecimal():
+        raise ConfigError(f"--listen: expected ADDRESS:PORT, got {options.listen!r}")
+    listener = tcp_listener(socket.AF_INET6 if ":" in host else socket.AF_INET, host, int(port))
+    print(f"SMS sandbox on http://{options.listen}/", flush=True)
+    Server(sandbox_app(time.time), [listener], threads=8).run()
+
+
+class Daemon:
+    """portald in one piece: construction only wires, ``run`` is its life."""
+
+    def __init__(self, settings: Config) -> None:
+        self._settings = settings
+        sender = sms.make(settings.sms)
+        try:
+            settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(f"state_dir: {settings.state_dir}: {error.strerror}") from error
+        key = secret_key(settings.state_dir / "portald.key")
+        self._store = Store(settings.state_dir / "portald.db")
+        firewall, neighbours = enforcement(settings)
+        turn = threading.Lock()
+        self._rounds = Rounds(
+            settings, self._store, firewall, neighbours, time.time, turn, after=_feed_watchdog
+        )
+        self._pool = Pool(SENDERS, WAITING)
+        portal = Portal(
+            settings,
+            self._store,
+            firewall,
+            Codes(sender, key, settings.otp, settings.name),
+            neighbours,
+            time.time,
+            self._pool.later,
+            turn,
+            self._rounds.wake,
+        )
+        guest = Capture(guest_app(portal, key), settings)
+        self._servers = [
+            Server(guest, _guest_listeners(settings.web.port), threads=settings.web.threads),
+            # Apart from the guests', so that no crowd of them can shut the operator out.
+            Server(
+                admin_app(portal, self._rounds, key),
+                [unix_listener(settings.admin_socket, 0o660)],
+                threads=2,
+            ),
+        ]
+
+    def run(self) -> None:
+        stop = threading.Event()
+        for name in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(name, lambda *_: stop.set())
+        self._store.fail_interrupted()
+        self._rounds.start()
+        for server in self._servers:
+            server.start()
+        notify("READY=1")
+        log.info("event=ready port=%d providers=%d", self._settings.web.port, len(self._settings.sms))
+        stop.wait()
+        notify("STOPPING=1")
+        for server in self._servers:
+            server.stop()
+        self._pool.stop()
+        self._rounds.stop()
+        self._rounds.round()  # the last bytes
+        self._store.close()
+        log.info("event=stopped")
+
+
+def enforcement(settings: Config) -> tuple[Firewall, Neighbours]:
+    """Return the firewall and the view of the network that go together."""
+    if settings.firewall.backend == "memory":
+        log.warning("event=nothing_enforced backend=memory")
+        return MemoryFirewall(time.time), PretendNeighbours(settings.zones)
+    return RemoteFirewall(settings.firewall_socket), KernelNeighbours(settings.zones)
+
+
+def _feed_watchdog() -> None:
+    notify("WATCHDOG=1")
+
+
+class Pool:
+    """Runs jobs on a few threads; says no when too many wait already."""
+
+    def __init__(self, workers: int, waiting: int) -> None:
+        self._room = threading.BoundedSemaphore(workers + waiting)
+        self._executor = ThreadPoolExecutor(workers, thread_name_prefix="later")
+
+    def later(self, job: Callable[[], None]) -> bool:
+        if not self._room.acquire(blocking=False):
+            return False
+        self._executor.submit(job).add_done_callback(lambda _: self._room.release())
+        return True
+
+    def stop(self) -> None:
+        self._executor.shutdown(wait=True, cancel_futures=True)
+
+
+class Server:
+    """A waitress server with a thread and a table of connections of its own."""
+
+    def __init__(self, app: Any, listeners: Sequence[socket.socket], threads: int) -> None:
+        self._server = waitress.server.create_server(
+            app,
+            map={},
+            sockets=list(listeners),
+            threads=threads,
+            connection_limit=1000,
+            channel_timeout=20,
+            cleanup_interval=5,
+            asyncore_use_poll=True,
+            max_request_body_size=65_536,
+            max_request_header_size=16_384,
+            ident=None,
+        )
+        self._thread = threading.Thread(target=self.run, name="server", daemon=True)
+
+    def run(self) -> None:
+        self._server.run()
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._server.close()
+        self._server.task_dispatcher.shutdown(cancel_pending=True, timeout=5)
+
+
+def _guest_listeners(port: int) -> list[socket.socket]:
+    listeners = [tcp_listener(socket.AF_INET, "0.0.0.0", port)]  # noqa: S104, the ruleset keeps others out
+    if socket.has_ipv6:
+        try:
+            listeners.append(tcp_listener(socket.AF_INET6, "::", port))
+        except ConfigError as error:
+            log.warning("event=no_ipv6_listener error=%s", error)
+    return listeners
+
+
+def tcp_listener(family: socket.AddressFamily, host: str, port: int) -> socket.socket:
+    """Return a listening socket; raise ``ConfigError`` with the cure if the port is taken."""
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listener.bind((host, port))
+        listener.listen(1024)
+    except OSError as error:
+        listener.close()
+        if error.errno == errno.EADDRINUSE:
+            cure = f"see who with: ss -ltnp 'sport = :{port}'"
+            raise ConfigError(f"port {port} is in use; {cure}") from error
+        raise ConfigError(f"cannot listen on {host} port {port}: {error.strerror}") from error
+    return listener
+
+
+if __name__ == "__main__":
+    sys.exit(main())

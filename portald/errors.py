@@ -1,0 +1,74 @@
+"""Every exception that some caller answers differently.
+
+PortaldError
+├── ConfigError       the operator: what is wrong in which key; do not start
+├── Refused           the guest: a reason with a page of its own, and when to try again
+├── SmsError          a text was not carried: its outcome says what to do next
+└── FirewallError     the kernel does not do what was asked; the next round repairs it
+    └── RulesMissing  somebody removed or changed the ruleset: set it up again
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import StrEnum
+
+from portald.model import Outcome
+
+
+class Reason(StrEnum):
+    """Why a guest is refused; each has its sentence in ``templates/guest/words.html``."""
+
+    NUMBER_UNREADABLE = "number_unreadable"
+    NUMBER_INVALID = "number_invalid"
+    NUMBER_NOT_MOBILE = "number_not_mobile"
+    COUNTRY_CLOSED = "country_closed"
+    TOO_SOON = "too_soon"
+    TOO_MANY_TEXTS = "too_many_texts"
+    CODE_WRONG = "code_wrong"
+    CODE_EXPIRED = "code_expired"
+    TOO_MANY_GUESSES = "too_many_guesses"
+    NO_CHALLENGE = "no_challenge"
+    CLIENT_UNKNOWN = "client_unknown"
+    GROUP_CLOSED = "group_closed"
+    BUSY = "busy"
+    FORM_STALE = "form_stale"
+
+
+class PortaldError(Exception):
+    """The root of all of them."""
+
+
+class ConfigError(PortaldError):
+    """The settings cannot be used; carries every problem found, one line each."""
+
+    def __init__(self, problems: str | Sequence[str]) -> None:
+        self.problems = (problems,) if isinstance(problems, str) else tuple(problems)
+        super().__init__("\n".join(self.problems))
+
+
+class Refused(PortaldError):
+    """A guest's request is refused; ``retry_after`` is in seconds, 0 where waiting does not help."""
+
+    def __init__(self, reason: Reason, retry_after: float = 0) -> None:
+        self.reason = reason
+        self.retry_after = retry_after
+        super().__init__(reason.value)
+
+
+class SmsError(PortaldError):
+    """A provider did not take a text; ``words`` are its own, already masked."""
+
+    def __init__(self, outcome: Outcome, words: str, retry_after: float = 0) -> None:
+        self.outcome = outcome
+        self.words = words
+        self.retry_after = retry_after
+        super().__init__(f"{outcome}: {words}")
+
+
+class FirewallError(PortaldError):
+    """The kernel or the helper refused or could not be reached."""
+
+
+class RulesMissing(FirewallError):
+    """The ruleset in the kernel is not the one that was set up."""

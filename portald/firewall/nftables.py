@@ -1,0 +1,218 @@
+"""Grants as elements of nft sets: one atomic transaction per change, flat cost per packet."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from portald.errors import FirewallError, RulesMissing
+from portald.firewall import commands
+from portald.firewall.flows import Flows
+from portald.firewall.guard import Guard
+from portald.model import Grant, Held, Usage
+
+TABLE = ("inet", "portald")
+GRANTS = ("sess4", "sess6")
+COUNTERS = ("acct_up", "acct_dn")
+
+Key = tuple[str, ...]  # ("02:…", "10.77.0.11") in sess4, ("02:…",) in sess6
+
+
+class NftFirewall:
+    """The nftables backend; the only writer of ``table inet portald``.
+
+    It remembers which elements it has put in, so that a change costs one run of nft however many
+    sessions there are.  A change that fails makes it read the kernel and try once more.
+    """
+
+    def __init__(
+        self,
+        rules: Path,
+        interfaces: Sequence[str],
+        portal_port: int,
+        open_tcp: Sequence[int] = (),
+        open_udp: Sequence[int] = (),
+    ) -> None:
+        names = ", ".join(f'"{name}"' for name in interfaces)
+        self._ruleset = (
+            f"define guests = {{ {names} }}\ndefine portal_port = {portal_port}\n"
+            f'include "{rules}"\n' + _ports("open_tcp", open_tcp) + _ports("open_udp", open_udp)
+        )
+        self._guard = Guard(interfaces)
+        self._flows = Flows()
+        self._elements: dict[str, dict[Key, int]] = {name: {} for name in GRANTS}
+        self._rules: str | None = None
+
+    def setup(self) -> None:
+        # The guard first: from here on a missing ruleset means closed.
+        self._guard.setup()
+        try:
+            commands.nft(self._ruleset)
+        except FirewallError:
+            # Sets that another version laid out differently cannot be kept.  The next round
+            # fills them again; until then guests are refused rather than let through.
+            commands.nft(f"add table inet portald\ndelete table inet portald\n{self._ruleset}")
+        self._rules = _fingerprint(commands.nft_list("table", *TABLE))
+
+    def check(self) -> None:
+        """Ask the kernel whether it would take the rules, changing nothing."""
+        commands.nft_list("tables")
+        commands.run("nft", "-c", "-f", "-", input=f"add table inet portald\n{self._ruleset}")
+
+    def read(self) -> Mapping[int, Held]:
+        try:
+            listing = commands.nft_list("table", *TABLE)
+        except FirewallError as error:
+            if "No such file" in str(error):
+                raise RulesMissing("table inet portald is gone") from error
+            raise
+        if self._rules is None or _fingerprint(listing) != self._rules:
+            raise RulesMissing("the rules in table inet portald are not those of portald")
+        self._guard.verify()
+        sets = {
+            body["name"]: body.get("elem", [])
+            for item in listing
+            for kind, body in item.items()
+            if kind in ("set", "map")
+        }
+        self._elements = {name: {k: m for k, m, _ in _grants(sets[name])} for name in GRANTS}
+        return _held(sets)
+
+    def apply(self, add: Iterable[Grant], remove: Iterable[int]) -> None:
+        add, remove = list(add), list(remove)
+        if not add and not remove:
+            return
+        try:
+            self._change(add, remove)
+        except FirewallError:
+            self.read()
+            self._change(add, remove)
+        renewed = {grant.session for grant in add}
+        self._flows.cut(session for session in remove if session not in renewed)
+
+    def teardown(self) -> None:
+        commands.nft("add table inet portald\ndelete table inet portald\n")
+        self._guard.teardown()
+        self._rules = None
+
+    def _change(self, add: list[Grant], remove: list[int]) -> None:
+        new: dict[str, dict[Key, Grant]] = {
+            "sess4": {(g.mac, address): g for g in add for address in g.addresses},
+            "sess6": {(g.mac,): g for g in add},
+        }
+        gone = {*remove, *(grant.session for grant in add)}
+        script: list[Any] = []
+        after: dict[str, dict[Key, int]] = {}
+        for name in GRANTS:
+            known = self._elements[name]
+            # What these sessions had, and what others had under the keys that are now theirs.
+            old = {key: mark for key, mark in known.items() if mark in gone}
+            old |= {key: known[key] for key in new[name] if key in known}
+            fresh = {key: grant.session for key, grant in new[name].items()} | old
+            script += _delete(name, [[_value(key), mark] for key, mark in fresh.items()])
+            script += _add(
+                name, [[_element(_value(k), g.seconds), g.session] for k, g in new[name].items()]
+            )
+            after[name] = {key: mark for key, mark in known.items() if key not in old}
+            after[name] |= {key: grant.session for key, grant in new[name].items()}
+        for name in COUNTERS:
+            script += _delete(name, list(gone))
+            script += _add(name, [_element(g.session, g.seconds) for g in add])
+        commands.nft_json(script)
+        self._elements = after
+
+
+def _delete(name: str, elements: list[Any]) -> list[Any]:
+    # An element that may have expired is added first: deleting what is not there is an error
+    # that would undo the whole transaction.
+    return _add(name, elements) + _command("delete", name, elements)
+
+
+def _add(name: str, elements: list[Any]) -> list[Any]:
+    return _command("add", name, elements)
+
+
+def _command(verb: str, name: str, elements: list[Any]) -> list[Any]:
+    if not elements:
+        return []
+    family, table = TABLE
+    body = {"family": family, "table": table, "name": name, "elem": elements}
+    return [{verb: {"element": body}}]
+
+
+def _value(key: Key) -> Any:
+    return {"concat": list(key)} if len(key) > 1 else key[0]
+
+
+def _element(value: Any, seconds: int) -> Any:
+    return {"elem": {"val": value, "timeout": seconds}}
+
+
+def _ports(name: str, ports: Sequence[int]) -> str:
+    flush = f"flush set inet portald {name}\n"
+    if not ports:
+        return flush
+    return flush + f"add element inet portald {name} {{ {', '.join(map(str, ports))} }}\n"
+
+
+def _grants(elements: list[Any]) -> Iterable[tuple[Key, int, int]]:
+    for element, mark in elements:
+        body = element["elem"]
+        value = body["val"]
+        key = tuple(value["concat"]) if isinstance(value, dict) else (value,)
+        yield key, mark, body["expires"]
+
+
+def _held(sets: Mapping[str, list[Any]]) -> dict[int, Held]:
+    macs: dict[int, set[str]] = {}
+    addresses: dict[int, set[str]] = {}
+    seconds: dict[int, int] = {}
+    parts: dict[int, set[str]] = {}
+    counted: dict[str, dict[int, int]] = {}
+    for name in GRANTS:
+        for key, mark, expires in _grants(sets[name]):
+            macs.setdefault(mark, set()).add(key[0])
+            addresses.setdefault(mark, set()).update(key[1:])
+            seconds[mark] = min(seconds.get(mark, expires), expires)
+            parts.setdefault(mark, set()).add(name)
+    for name in COUNTERS:
+        bodies = [element["elem"] for element in sets[name]]
+        counted[name] = {body["val"]: body["counter"]["bytes"] for body in bodies}
+        for body in bodies:
+            parts.setdefault(body["val"], set()).add(name)
+            seconds[body["val"]] = min(seconds.get(body["val"], body["expires"]), body["expires"])
+    # A session without addresses yet has no element in sess4; that is complete.
+    needed = {"sess6", *COUNTERS}
+    return {
+        mark: Held(
+            session=mark,
+            mac=next(iter(sorted(macs.get(mark, ())))) if macs.get(mark) else "",
+            addresses=frozenset(addresses.get(mark, ())),
+            seconds=seconds[mark],
+            usage=Usage(counted["acct_up"].get(mark, 0), counted["acct_dn"].get(mark, 0)),
+            complete=needed <= have and len(macs.get(mark, ())) == 1,
+        )
+        for mark, have in parts.items()
+    }
+
+
+def _fingerprint(listing: list[dict[str, Any]]) -> str:
+    """Return the rules and chains as text, without what changes by itself."""
+    parts = []
+    for item in listing:
+        for kind, body in item.items():
+            if kind in ("rule", "chain"):
+                parts.append(json.dumps([kind, _still(body)], sort_keys=True))
+    return "\n".join(parts)
+
+
+def _still(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {
+            key: None if key == "counter" else _still(inner)
+            for key, inner in value.items()
+            if key != "handle"
+        }
+    return [_still(inner) for inner in value] if isinstance(value, list) else value

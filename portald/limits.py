@@ -1,0 +1,48 @@
+"""How often something may happen: allowances that the store counts in one statement each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from portald.config import Limits, Otp
+from portald.errors import Reason
+
+DAY = 86_400
+HOUR = 3_600
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """``most`` uses of ``name`` within ``seconds`` of the first; beyond it, ``reason``."""
+
+    name: str
+    most: int
+    seconds: float
+    reason: Reason
+
+
+def number_pause(number: str) -> str:
+    """Return the name under which the pause between two texts to a number is counted."""
+    return f"pause:{number}"
+
+
+def for_text(otp: Otp, limits: Limits, mac: str, number: str) -> list[Allowance]:
+    """Return what one more text to ``number``, asked for by ``mac``, uses up.
+
+    A device may correct a mistyped number at once: the pause is the number's, not the device's.
+    """
+    return [
+        Allowance(number_pause(number), 1, otp.resend_after, Reason.TOO_SOON),
+        Allowance(f"burst:{mac}", limits.texts_per_client_burst, 600, Reason.TOO_SOON),
+        Allowance(f"texts:{number}", limits.texts_per_number, DAY, Reason.TOO_MANY_TEXTS),
+        Allowance(f"texts:{mac}", limits.texts_per_client, DAY, Reason.TOO_MANY_TEXTS),
+        Allowance("texts", limits.texts, DAY, Reason.BUSY),
+    ]
+
+
+def for_guess(limits: Limits, mac: str, number: str) -> list[Allowance]:
+    """Return what one guess uses up, over all codes: a resend must not renew the guesses."""
+    return [
+        Allowance(f"guess:{number}", limits.guesses_per_number, HOUR, Reason.TOO_MANY_GUESSES),
+        Allowance(f"guess:{mac}", limits.guesses_per_client, HOUR, Reason.TOO_MANY_GUESSES),
+    ]

@@ -1,0 +1,145 @@
+"""The one place that speaks HTTP to providers: what can go wrong becomes a typed outcome."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import requests
+
+from portald.errors import SmsError
+from portald.model import Outcome
+from portald.phone import mask_all
+
+MOST_BYTES = 65_536
+_WORDS = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a provider answered."""
+
+    status: int
+    text: str
+    retry_after: float
+    private: frozenset[str] = frozenset()
+    """Digits of the request, among them the code: an answer that quotes them is masked."""
+
+    @property
+    def json(self) -> dict[str, Any]:
+        """The body as a JSON object; empty if it is something else."""
+        try:
+            body = json.loads(self.text)
+        except ValueError:
+            return {}
+        return body if isinstance(body, dict) else {}
+
+    @property
+    def words(self) -> str:
+        """The body as one masked line for the operator."""
+        text = " ".join(self.text.split())
+        for digits in sorted(self.private, key=len, reverse=True):
+            text = text.replace(digits, "…")
+        return f"HTTP {self.status} {mask_all(text)[:_WORDS]}".strip()
+
+    def error(self) -> SmsError:
+        """Return the outcome that the status alone tells."""
+        if self.status in (401, 403):
+            return SmsError(Outcome.AUTHENTICATION, self.words)
+        if self.status == 429:
+            return SmsError(Outcome.THROTTLED, self.words, self.retry_after)
+        if self.status >= 500:
+            # The server may have failed after taking the text.  503 says it has not.
+            outcome = Outcome.TEMPORARY if self.status == 503 else Outcome.UNKNOWN
+            return SmsError(outcome, self.words, self.retry_after)
+        return SmsError(Outcome.CONFIGURATION, self.words)
+
+
+def ask(
+    method: str,
+    url: str,
+    *,
+    timeout: float,
+    form: Mapping[str, str] | None = None,
+    json_body: Any = None,
+    query: Mapping[str, str] | None = None,
+    headers: Mapping[str, str] | None = None,
+    login: tuple[str, str] | None = None,
+    verify: bool | str = True,
+) -> Answer:
+    """Send one request, once, and return the answer; raise ``SmsError`` if there is none.
+
+    A request is never repeated here: one that timed out may have been carried out.
+    """
+    give_up = time.monotonic() + timeout
+    private = frozenset(re.findall(r"\d{4,}", repr((form, json_body, query))))
+    with requests.Session() as session:
+        # Neither .netrc passwords nor a proxy of the environment belong in this request.
+        session.trust_env = False
+        try:
+            with session.request(
+                method,
+                url,
+                params=query,
+                data=form,
+                json=json_body,
+                headers={"User-Agent": "portald", **(headers or {})},
+                auth=login,
+                timeout=(min(5.0, timeout), timeout),
+                allow_redirects=False,
+                verify=verify,
+                stream=True,
+            ) as response:
+                body = _read(response, give_up)
+                return Answer(response.status_code, body, _retry_after(response), private)
+        except requests.exceptions.SSLError as error:
+            raise SmsError(Outcome.CONFIGURATION, f"TLS: {_brief(error)}") from None
+        except requests.exceptions.ConnectTimeout:
+            raise SmsError(Outcome.TEMPORARY, "no connection in time") from None
+        except requests.exceptions.Timeout:
+            raise SmsError(Outcome.UNKNOWN, f"no answer within {timeout:g} s") from None
+        except requests.exceptions.ConnectionError as error:
+            raise _unconnected(error) from None
+        except requests.exceptions.RequestException as error:
+            raise SmsError(Outcome.UNKNOWN, f"unusable answer: {_brief(error)}") from None
+
+
+def _read(response: requests.Response, give_up: float) -> str:
+    body = bytearray()
+    for chunk in response.iter_content(4096):
+        body += chunk
+        if len(body) > MOST_BYTES:
+            break
+        if time.monotonic() > give_up:
+            raise requests.exceptions.ReadTimeout
+    return bytes(body[:MOST_BYTES]).decode("utf-8", "replace")
+
+
+def _unconnected(error: requests.exceptions.ConnectionError) -> SmsError:
+    # urllib3 tells "never connected" from "connected, then lost" only by the class inside.
+    inside = repr(error)
+    if "NewConnectionError" in inside or "NameResolutionError" in inside:
+        return SmsError(Outcome.TEMPORARY, f"no connection: {_brief(error)}")
+    return SmsError(Outcome.UNKNOWN, f"the connection broke: {_brief(error)}")
+
+
+def _brief(error: Exception) -> str:
+    """Return the innermost cause only: the outer texts carry the URL with its parameters."""
+    inner: Any = error
+    while True:
+        reason = getattr(inner, "reason", None) or (inner.args[0] if inner.args else None)
+        if not isinstance(reason, Exception):
+            break
+        inner = reason
+    return mask_all(f"{type(inner).__name__}: {getattr(inner, 'strerror', None) or ''}".rstrip(": "))
+
+
+def _retry_after(response: requests.Response) -> float:
+    try:
+        return max(0.0, float(response.headers.get("Retry-After", 0)))
+    except ValueError:
+        return 0.0

@@ -1,0 +1,126 @@
+"""The operator's page and the API behind portalctl, on a unix socket only.
+
+Whoever may open the socket is an operator.  Numbers are masked here too.  To see the page from
+elsewhere: ``ssh -L 8081:/run/portald/admin.sock gateway``, then http://localhost:8081/.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlsplit
+
+from flask import Flask, abort, jsonify, redirect, render_template, request
+
+from portald import __version__, phone
+from portald.errors import Reason, Refused
+from portald.model import Challenge, Session
+from portald.portal import Portal
+from portald.reconcile import Rounds
+from portald.web.common import Forms, make_app, refusal
+
+# A page of another site that got its name to lead here (DNS rebinding) has another Host.
+HOSTS = {"localhost", "127.0.0.1", "::1", "portald"}
+
+
+def admin_app(portal: Portal, rounds: Rounds, key: bytes) -> Flask:
+    """Return the application that operators and portalctl see."""
+    app = make_app("portald.admin")
+    forms = Forms(key)
+
+    @app.before_request
+    def only_local_names() -> None:
+        if urlsplit(f"//{request.headers.get('Host', '')}").hostname not in HOSTS:
+            abort(400, "This page answers to the name localhost only.")
+
+    @app.errorhandler(Refused)
+    def refused(error: Refused) -> Any:
+        return refusal(error, "error.html", title="Out of date", text=_STALE)
+
+    def status() -> dict[str, Any]:
+        last_good = rounds.last_good
+        return {
+            "version": __version__,
+            "name": portal.config.name,
+            "backend": portal.config.firewall.backend,
+            "sessions": len(portal.sessions()),
+            "healthy": last_good is not None and rounds.last_error is None,
+            "last_good_round": last_good,
+            "last_error": rounds.last_error,
+        }
+
+    @app.get("/api/status")
+    def api_status() -> Any:
+        return jsonify(status())
+
+    @app.get("/api/sessions")
+    def api_sessions() -> Any:
+        sessions = portal.ended() if request.args.get("ended") else portal.sessions()
+        return jsonify([as_row(session) for session in sessions])
+
+    @app.get("/api/challenges")
+    def api_challenges() -> Any:
+        return jsonify([_challenge(challenge) for challenge in portal.challenges()])
+
+    @app.post("/api/sessions/<int:session_id>/revoke")
+    def api_revoke(session_id: int) -> Any:
+        if not request.is_json:  # a form of another site cannot send this type
+            abort(415, "Send application/json.")
+        if not portal.revoke(session_id):
+            return jsonify(error="no_such_session", retry_after=0), 404
+        return jsonify(revoked=session_id)
+
+    @app.get("/")
+    def page() -> Any:
+        return render_template(
+            "admin/sessions.html",
+            status=status(),
+            sessions=[as_row(session) for session in portal.sessions()],
+            ended=[as_row(session) for session in portal.ended(20)],
+            challenges=[_challenge(challenge) for challenge in portal.challenges(20)],
+            form=forms.token("operator"),
+        )
+
+    @app.post("/revoke")
+    def revoke() -> Any:
+        forms.check("operator")
+        number = request.form.get("session", "")
+        if not number.isdecimal() or not portal.revoke(int(number[:12])):
+            raise Refused(Reason.FORM_STALE)
+        return redirect("/", 303)
+
+    return app
+
+
+_STALE = "The page was old, or the session had ended. Look again."
+
+
+def as_row(session: Session) -> dict[str, Any]:
+    return {
+        "id": session.id,
+        "number": phone.mask(session.account.number),
+        "group": session.account.group,
+        "plan": session.plan.name,
+        "zone": session.zone,
+        "mac": session.mac,
+        "addresses": sorted(session.addresses),
+        "started_at": session.started_at,
+        "expires_at": session.expires_at,
+        "granted": session.granted_at is not None,
+        "ended_at": session.ended_at,
+        "end": session.end,
+        "up": session.usage.up,
+        "down": session.usage.down,
+    }
+
+
+def _challenge(challenge: Challenge) -> dict[str, Any]:
+    return {
+        "id": challenge.id,
+        "number": phone.mask(challenge.number),
+        "mac": challenge.mac,
+        "state": challenge.state,
+        "outcome": challenge.outcome,
+        "words": challenge.words,
+        "attempts": challenge.attempts,
+        "created_at": challenge.created_at,
+    }

@@ -1,0 +1,161 @@
+"""The guests' pages: number, code, online.
+
+Every page stands on its own: nothing is kept in the browser, so closing it loses nothing.
+Without JavaScript; a page that waits asks again by itself.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from flask import Blueprint, Flask, redirect, render_template, request
+
+from portald import phone
+from portald.errors import Reason, Refused
+from portald.model import Client, State
+from portald.portal import Portal
+from portald.web.common import Forms, make_app, refusal
+
+log = logging.getLogger(__name__)
+
+
+def guest_app(portal: Portal, key: bytes) -> Flask:
+    """Return the application that guests see."""
+    app = make_app("portald.guest")
+    forms = Forms(key)
+    app.context_processor(lambda: {"venue": portal.config.name})
+    app.register_blueprint(_pages(portal, forms))
+
+    @app.errorhandler(Refused)
+    def refused(error: Refused) -> Any:
+        return refusal(error, "guest/refused.html")
+
+    @app.errorhandler(Exception)
+    def failed(error: Exception) -> Any:
+        log.exception("event=page_failed path=%s", request.path)
+        return render_template("error.html", title="Something went wrong", text=_SORRY), 500
+
+    return app
+
+
+_SORRY = "That is our fault, not yours. Please try again in a moment."
+
+
+def _pages(portal: Portal, forms: Forms) -> Blueprint:
+    pages = Blueprint("guest", __name__)
+
+    def client() -> Client:
+        """Return who asks; a form must have come from a page made for the same device."""
+        asking = portal.who(request.remote_addr or "")
+        if request.method == "POST":
+            forms.check(asking.mac)
+        return asking
+
+    @pages.get("/")
+    def splash() -> Any:
+        asking = portal.who(request.remote_addr or "")
+        if portal.status(asking):
+            return redirect("/status", 303)
+        if portal.pending(asking):
+            return redirect("/code", 303)
+        return render_template("guest/splash.html", **splash_context(asking))
+
+    def splash_context(asking: Client, typed: str = "") -> dict[str, Any]:
+        example = phone.example(portal.config.numbers.country)
+        return {"form": forms.token(asking.mac), "typed": typed, "example": example}
+
+    @pages.post("/number")
+    def number() -> Any:
+        asking, typed = client(), request.form.get("number", "")
+        if portal.status(asking):
+            return redirect("/status", 303)
+        try:
+            portal.request_code(asking, typed)
+        except Refused as error:
+            return refusal(error, "guest/splash.html", **splash_context(asking, typed[:64]))
+        return redirect("/code", 303)
+
+    @pages.get("/code")
+    def code() -> Any:
+        asking = portal.who(request.remote_addr or "")
+        if portal.status(asking):
+            return redirect("/status", 303)
+        context = code_context(asking)
+        if context is None:
+            return redirect("/", 303)
+        return render_template("guest/code.html", **context)
+
+    def code_context(asking: Client) -> dict[str, Any] | None:
+        challenge = portal.pending(asking)
+        if challenge is None:
+            return None
+        return {
+            "form": forms.token(asking.mac),
+            "challenge": challenge,
+            "number": phone.mask(challenge.number),
+            "digits": portal.config.otp.digits,
+            "left": portal.config.otp.attempts - challenge.attempts,
+            "resend_in": portal.resend_in(challenge),
+            "State": State,
+        }
+
+    @pages.post("/code")
+    def confirm() -> Any:
+        asking = client()
+        try:
+            portal.confirm(asking, request.form.get("code", ""))
+        except Refused as error:
+            if portal.status(asking):
+                return redirect("/status", 303)  # a double tap: the first one was right
+            context = code_context(asking)
+            if context is None or error.reason is Reason.GROUP_CLOSED:
+                return refusal(error, "guest/refused.html")
+            return refusal(error, "guest/code.html", **context)
+        return redirect("/status", 303)
+
+    @pages.post("/resend")
+    def resend() -> Any:
+        asking = client()
+        try:
+            portal.resend(asking)
+        except Refused as error:
+            context = code_context(asking)
+            if context is None:
+                raise
+            return refusal(error, "guest/code.html", **context)
+        return redirect("/code", 303)
+
+    @pages.post("/restart")
+    def restart() -> Any:
+        portal.restart(client())
+        return redirect("/", 303)
+
+    @pages.get("/status")
+    def status() -> Any:
+        asking = portal.who(request.remote_addr or "")
+        session = portal.status(asking)
+        if session is None:
+            return redirect("/", 303)
+        return render_template(
+            "guest/status.html",
+            session=session,
+            number=phone.mask(session.account.number),
+            left=portal.time_left(session),
+            form=forms.token(asking.mac),
+        )
+
+    @pages.post("/leave")
+    def leave() -> Any:
+        portal.leave(client())
+        return redirect("/left", 303)
+
+    @pages.get("/left")
+    def left() -> Any:
+        return render_template("guest/left.html")
+
+    @pages.get("/favicon.ico")
+    def icon() -> Any:
+        return "", 204
+
+    return pages
