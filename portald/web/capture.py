@@ -37,12 +37,11 @@ class Capture:
         headers = [
             ("Location", url),
             ("Content-Type", "text/html; charset=utf-8"),
-            ("Content-Length", str(len(body))),
             ("Cache-Control", "no-store"),
-            ("Connection", "close"),
         ]
         start_response("302 Found", headers)
-        return [b"" if environ["REQUEST_METHOD"] == "HEAD" else body]
+        # Without a length, and as an iterator, so that waitress closes the connection after it.
+        return iter([b"" if environ["REQUEST_METHOD"] == "HEAD" else body])
 
     def _url(self, peer: str) -> str:
         # Any of the gateway's addresses leads to the portal, so a guess is good enough for IPv6.

@@ -15,7 +15,7 @@ from typing import Any
 from flask import Flask, jsonify, render_template, request
 
 from portald.ports import Clock
-from portald.web.common import make_app, wants_json
+from portald.web.common import make_app
 
 REFUSALS = {
     "0001": (400, 21211, "Invalid 'To' Phone Number: {to}"),
@@ -53,9 +53,11 @@ def sandbox_app(clock: Clock) -> Flask:
 
     @app.get("/")
     def inbox() -> Any:
-        if wants_json():
-            return jsonify(list(texts))
         return render_template("sandbox/inbox.html", texts=list(texts))
+
+    @app.get("/texts")
+    def as_json() -> Any:
+        return jsonify(list(texts))
 
     return app
 

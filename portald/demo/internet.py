@@ -1,0 +1,78 @@
+"""The lab's internet: web sites over IPv4 and IPv6, with a stream that never ends.
+
+python internet.py ADDRESS …      HTTP on port 80 and an HTTPS listener on 443, each address
+"""
+
+from __future__ import annotations
+
+import http.server
+import socket
+import sys
+import threading
+import time
+
+SUCCESS = b"<HTML><HEAD><TITLE>Success</TITLE></HEAD><BODY>Success</BODY></HTML>"  # as captive.apple.com
+
+
+class Site(http.server.BaseHTTPRequestHandler):
+    """Answers /stream with bytes for ever, /bytes/N with N of them, anything else with Success."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        if self.path.startswith("/bytes/"):
+            self._answer(bytes(int(self.path.removeprefix("/bytes/"))))
+        elif self.path == "/stream":
+            self._stream()
+        elif self.path == "/generate_204":
+            self.send_response(204)
+            self.end_headers()
+        else:
+            self._answer(SUCCESS)
+
+    def do_POST(self) -> None:
+        left = int(self.headers.get("Content-Length", 0))
+        while left > 0 and (part := self.rfile.read(min(left, 65_536))):
+            left -= len(part)
+        self._answer(b"thanks")
+
+    def _answer(self, body: bytes) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def _stream(self) -> None:
+        self.send_response(200)
+        self.send_header("Connection", "close")
+        self.end_headers()
+        try:
+            while True:
+                self.wfile.write(bytes(1000))
+                time.sleep(0.01)
+        except OSError:
+            self.close_connection = True
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+class Server(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+
+
+class Server6(Server):
+    address_family = socket.AF_INET6
+
+
+def main(addresses: list[str]) -> None:
+    for address in addresses:
+        kind = Server6 if ":" in address else Server
+        threading.Thread(target=kind((address, 80), Site).serve_forever).start()
+        # Nobody speaks TLS here: reaching it at all is what is observed.
+        threading.Thread(target=kind((address, 443), Site).serve_forever).start()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
