@@ -32,6 +32,7 @@ from portald.system import our_files
 PORTAL = "10.77.0.1"
 SITE = "captive.apple.com"
 WEB = ("203.0.113.10", "2001:db8:1::10")
+TYPED, NUMBER = "0151 23456789", "+4915123456789"
 TEXTS = "203.0.113.20"
 RESOLVER = "203.0.113.53"
 NEEDED = {"nft": "nftables", "ip": "iproute2", "dnsmasq": "dnsmasq-base", "conntrack": "conntrack"}
@@ -175,16 +176,10 @@ class Venue:
         )
 
     def _dnsmasq(self, host: Host, *options: str) -> None:
-        common = [
-            "--keep-in-foreground",
-            "--conf-file=/dev/null",
-            "--pid-file",
-            "--user=root",
-            "--group=root",
-        ]
-        log = (self.scratch / f"{host.name}-dnsmasq.log").open("wb")
-        host.start("dnsmasq", *common, *(f"--{option}" for option in options), output=log)
-        log.close()
+        # --no-daemon stays the user it is: in a user namespace it could become no other.
+        common = ["--no-daemon", "--conf-file=/dev/null", "--pid-file"]
+        with (self.scratch / f"{host.name}-dnsmasq.log").open("wb") as log:
+            host.start("dnsmasq", *common, *(f"--{option}" for option in options), output=log)
 
     def _write_settings(self) -> None:
         user = "nobody" if self.separated else pwd.getpwuid(os.getuid()).pw_name
@@ -231,7 +226,8 @@ class Venue:
         if not self.separated:
             return []
         ids = [f"--reuid={_NOBODY.pw_uid}", f"--regid={_NOBODY.pw_gid}", "--clear-groups"]
-        return ["setpriv", *ids, "--no-new-privs", *rights, "--"]
+        # Changing the user forgets the parent-death signal, so it is set once more.
+        return ["setpriv", *ids, "--no-new-privs", *rights, "--pdeathsig", "KILL", "--"]
 
     def program(self, module: str) -> list[str]:
         return [sys.executable, "-m", module, "--config", str(self.config)]
@@ -298,9 +294,7 @@ class Venue:
 
     def texts(self) -> list[dict[str, Any]]:
         """Return the texts in the sandbox, newest first."""
-        rows: list[dict[str, Any]] = json.loads(
-            self.fetch(self.internet, f"http://{TEXTS}/texts")["body"]
-        )
+        rows: list[dict[str, Any]] = json.loads(self.fetch(self.internet, f"http://{TEXTS}/texts")["body"])
         return rows
 
     def wait_for_text(self, number: str, before: int = 0) -> str:
@@ -329,6 +323,13 @@ class Venue:
     def view(self, host: Host | None, fd: int, target: str) -> None:
         """Open a window: forward a listener of this machine into the lab."""
         (host or self.gateway).start(sys.executable, "-I", views.__file__, str(fd), target, fds=[fd])
+
+    def flows(self, session: int) -> str:
+        """Return the kernel's connections of a session, of both families."""
+        return "".join(
+            self.gateway.run("conntrack", "-L", "-f", family, "-m", str(session), check=False)
+            for family in ("ipv4", "ipv6")
+        )
 
     def elements(self) -> str:
         """Return the kernel's elements for sessions, as nft prints them."""

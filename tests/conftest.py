@@ -1,0 +1,165 @@
+"""Shared by all tests: a clock that moves when told, and the product built from its own fakes."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from ipaddress import IPv4Network
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from portald.config import Config, Zone
+from portald.errors import SmsError
+from portald.firewall.memory import MemoryFirewall
+from portald.model import Client
+from portald.portal import Portal
+from portald.reconcile import Rounds
+from portald.sms.codes import Codes
+from portald.store import Store
+from portald.web.capture import Capture
+from portald.web.guest import guest_app
+
+KEY = b"k" * 32
+NUMBER = "+14155552671"
+
+
+class Clock:
+    """Stands still until moved."""
+
+    def __init__(self) -> None:
+        self.now = 1_700_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def move(self, seconds: float) -> None:
+        self.now += seconds
+
+
+class Outbox:
+    """A sender that keeps texts, or fails as told."""
+
+    def __init__(self) -> None:
+        self.texts: list[tuple[str, str]] = []
+        self.error: Exception | None = None
+
+    def send(self, to: str, text: str) -> str:
+        if self.error is not None:
+            raise self.error
+        self.texts.append((to, text))
+        return f"id{len(self.texts)}"
+
+    def code(self) -> str:
+        """Return the code of the latest text."""
+        return self.texts[-1][1][:6]
+
+
+class Table:
+    """A neighbour table one can write to."""
+
+    def __init__(self) -> None:
+        self.clients: dict[str, Client] = {}
+
+    def join(self, ip: str, mac: str) -> Client:
+        self.clients[ip] = Client(mac, ip, "guest")
+        return self.clients[ip]
+
+    def client(self, ip: str) -> Client | None:
+        return self.clients.get(ip)
+
+    def addresses(self) -> Mapping[str, frozenset[str]]:
+        found: dict[str, set[str]] = {}
+        for client in self.clients.values():
+            if ":" not in client.ip:
+                found.setdefault(client.mac, set()).add(client.ip)
+        return {mac: frozenset(ips) for mac, ips in found.items()}
+
+
+@dataclass
+class Product:
+    """portald without processes: the same objects the daemon wires, on fakes."""
+
+    config: Config
+    clock: Clock
+    store: Store
+    firewall: Any
+    table: Table
+    outbox: Outbox
+    portal: Portal
+    rounds: Rounds
+    jobs: list[Callable[[], None]] = field(default_factory=list)
+    paused: bool = False
+
+    def web(self) -> Flask:
+        app = guest_app(self.portal, KEY)
+        app.wsgi_app = Capture(app.wsgi_app, self.config)  # type: ignore[method-assign]
+        return app
+
+    def log_in(self, client: Client, number: str = NUMBER) -> Any:
+        self.portal.request_code(client, number)
+        return self.portal.confirm(client, self.outbox.code())
+
+    def send_waiting(self) -> None:
+        """Let the texts that were asked for be sent now."""
+        while self.jobs:
+            self.jobs.pop(0)()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    opened = Store(tmp_path / "portald.db")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    zone = Zone(interface="br-guest", networks=(IPv4Network("10.77.0.0/24"),))
+    return Config(name="Lobby", state_dir=tmp_path, run_dir=tmp_path, zones=(zone,))
+
+
+@pytest.fixture
+def make_product(clock: Clock, store: Store, config: Config) -> Callable[..., Product]:
+    def make(**changes: Any) -> Product:
+        """Build the product; keyword arguments replace tables of the settings."""
+        settings = replace(config, **changes)
+        firewall = MemoryFirewall(clock)
+        firewall.setup()
+        table, outbox, turn = Table(), Outbox(), threading.Lock()
+        rounds = Rounds(settings, store, firewall, table, clock, turn)
+        jobs: list[Callable[[], None]] = []
+
+        def later(job: Callable[[], None]) -> bool:
+            jobs.append(job)
+            if not product.paused:
+                product.send_waiting()
+            return True
+
+        verifier = Codes(outbox, KEY, settings.otp, settings.name)
+        portal = Portal(settings, store, firewall, verifier, table, clock, later, turn)
+        product = Product(settings, clock, store, firewall, table, outbox, portal, rounds, jobs)
+        return product
+
+    return make
+
+
+@pytest.fixture
+def product(make_product: Callable[..., Product]) -> Product:
+    return make_product()
+
+
+@pytest.fixture
+def phone(product: Product) -> Client:
+    return product.table.join("10.77.0.11", "02:cc:00:00:00:01")
+
+
+__all__ = ["KEY", "NUMBER", "Clock", "Outbox", "Product", "SmsError", "Table"]
