@@ -1,0 +1,24 @@
+#!/bin/sh
+# Installs programs that are missing, if we may.
+#   programs.sh need|try program:package …
+# Ends with 1, naming every package, if "need"ed ones cannot be had.
+how=$1; shift
+PATH=$PATH:/usr/sbin:/sbin
+wanted=
+for pair; do
+    command -v "${pair%%:*}" >/dev/null 2>&1 || wanted="$wanted ${pair##*:}"
+done
+[ -z "$wanted" ] && exit 0
+
+as_root=
+[ "$(id -u)" = 0 ] || as_root="sudo -n"
+if command -v apt-get >/dev/null 2>&1 && { [ -z "$as_root" ] || $as_root true 2>/dev/null; }; then
+    echo "Installing:$wanted"
+    $as_root apt-get update -qq
+    # shellcheck disable=SC2086
+    if $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $wanted >/dev/null; then
+        exit 0
+    fi
+fi
+echo "Missing packages, please install them:$wanted" >&2
+[ "$how" = try ]
