@@ -23,6 +23,8 @@ from portald.store import Store
 from portald.web.capture import Capture
 from portald.web.guest import guest_app
 
+pytest_plugins = ["tests.lab_fixtures"]
+
 KEY = b"k" * 32
 NUMBER = "+14155552671"
 
