@@ -1,0 +1,83 @@
+"""What an attacker on the guest network can do: frames with any sender, and a listener for them.
+
+python wire.py sink PORT FILE                                    write datagrams' payloads
+python wire.py udp SADDR SPORT DADDR DPORT PAYLOAD COUNT         as itself
+python wire.py frame IFACE SMAC DMAC SADDR DADDR SPORT DPORT PAYLOAD COUNT   as anybody
+python wire.py dns SERVER NAME COUNT PAD                         prints how many were answered
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import struct
+import sys
+import time
+
+
+def sink(port: str, path: str) -> None:
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as listener, open(path, "w") as file:
+        listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        listener.bind(("::", int(port)))
+        while True:
+            payload, sender = listener.recvfrom(2000)
+            file.write(payload.decode() + "\n")
+            file.flush()
+            listener.sendto(b"echo " + payload, sender)
+
+
+def udp(source: str, sport: str, target: str, dport: str, payload: str, count: str) -> None:
+    family = socket.AF_INET6 if ":" in target else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as sender:
+        sender.bind((source, int(sport)))
+        for _ in range(int(count)):
+            with contextlib.suppress(OSError):  # an ICMP refusal of the one before
+                sender.sendto(payload.encode(), (target, int(dport)))
+            time.sleep(0.02)
+
+
+def checksum(data: bytes) -> int:
+    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return ~total & 0xFFFF
+
+
+def frame(
+    interface: str, smac: str, dmac: str, source: str, target: str, sport: str, dport: str,
+    payload: str, count: str,
+) -> None:  # fmt: skip
+    body = payload.encode()
+    datagram = struct.pack("!HHHH", int(sport), int(dport), 8 + len(body), 0) + body
+    addresses = socket.inet_aton(source) + socket.inet_aton(target)
+    head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(datagram), 0, 0, 64, 17, 0) + addresses
+    head = head[:10] + struct.pack("!H", checksum(head)) + head[12:]
+    macs = bytes.fromhex((dmac + smac).replace(":", ""))
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as wire:
+        wire.bind((interface, 0))
+        for _ in range(int(count)):
+            wire.send(macs + b"\x08\x00" + head + datagram)
+            time.sleep(0.02)
+
+
+def dns(server: str, name: str, count: str, pad: str) -> None:
+    question = b"".join(bytes([len(part)]) + part.encode() for part in name.split(".")) + b"\0\0\1\0\1"
+    padding = (
+        b"\0\0\x29\x04\xd0\0\0\0\0" + struct.pack("!HHH", int(pad) + 4, 12, int(pad)) + bytes(int(pad))
+    )
+    answered = 0
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asker:
+        asker.setblocking(False)
+        for number in range(int(count)):
+            flags = struct.pack("!HHHHHH", number, 0x0100, 1, 0, 0, 1 if int(pad) else 0)
+            asker.sendto(flags + question + (padding if int(pad) else b""), (server, 53))
+            time.sleep(0.002)
+        time.sleep(0.3)
+        with contextlib.suppress(BlockingIOError):
+            while asker.recv(2000):
+                answered += 1
+    print(answered)
+
+
+if __name__ == "__main__":
+    globals()[sys.argv[1]](*sys.argv[2:])

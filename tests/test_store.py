@@ -1,0 +1,569 @@
+"""The store: what it keeps, that races have one winner, and that a refusal changes nothing."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from portald import limits
+from portald.config import Limits, Otp
+from portald.errors import ConfigError, Reason, Refused
+from portald.limits import Allowance
+from portald.model import FIRST_SESSION, Challenge, Client, End, Held, Outcome, Plan, Session, State, Usage
+from portald.store import Store
+from tests.conftest import NUMBER, Clock
+
+PHONE = Client("02:cc:00:00:00:01", "10.77.0.11", "guest")
+OTHER = Client("02:cc:00:00:00:02", "10.77.0.12", "guest")
+OTHER_NUMBER = "+14155552672"
+LIFETIME = 300
+T = TypeVar("T")
+
+
+def sent(store: Store, now: float, client: Client = PHONE, number: str = NUMBER) -> Challenge:
+    """Return a challenge whose text has been sent."""
+    opened = store.open_challenge(client, number, [], LIFETIME, now)
+    store.text_sent(opened.id, "reference", now + LIFETIME)
+    found = store.challenge_of(client.mac, now)
+    assert found is not None
+    return found
+
+
+def online(store: Store, now: float, client: Client = PHONE, number: str = NUMBER) -> Session:
+    session, _ = store.open_session(sent(store, now, client, number), client, "SMS", now)
+    return session
+
+
+def guess(store: Store, now: float, attempts: int = 5, client: Client = PHONE) -> Challenge:
+    return store.take_guess(client.mac, attempts, [], now)
+
+
+def refusal(call: Callable[[], object]) -> Refused:
+    with pytest.raises(Refused) as caught:
+        call()
+    return caught.value
+
+
+def rows(store: Store, query: str) -> list[tuple[object, ...]]:
+    return [tuple(row) for row in store._connection.execute(query)]
+
+
+def everything(store: Store) -> list[list[tuple[object, ...]]]:
+    """Return all that is in the database."""
+    tables = ("plans", "groups", "accounts", "sessions", "addresses", "challenges", "quotas")
+    return [rows(store, f"SELECT * FROM {table} ORDER BY 1, 2") for table in tables]
+
+
+def all_at_once(times: int, call: Callable[[int], T]) -> tuple[list[T], list[Reason]]:
+    """Make the call in as many threads at the same moment; return results and refusals."""
+    results: list[T] = []
+    refusals: list[Reason] = []
+    others: list[BaseException] = []
+    barrier = threading.Barrier(times)
+
+    def run(index: int) -> None:
+        barrier.wait()
+        try:
+            results.append(call(index))
+        except Refused as refused:
+            refusals.append(refused.reason)
+        except BaseException as error:
+            others.append(error)
+
+    threads = [threading.Thread(target=run, args=(index,)) for index in range(times)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert others == []
+    return results, refusals
+
+
+# The file ----------------------------------------------------------------------------------
+
+
+def test_a_new_store_has_the_group_and_plan_of_the_specification(store: Store) -> None:
+    assert rows(store, "SELECT name, minutes FROM plans") == [("unlimited", None)]
+    assert rows(store, "SELECT name, plan FROM groups") == [("SMS", "unlimited")]
+
+
+def test_everything_is_there_after_opening_again(tmp_path: Path, clock: Clock) -> None:
+    path = tmp_path / "again.db"
+    first = Store(path)
+    session = online(first, clock())
+    challenge = sent(first, clock(), OTHER)
+    before = everything(first)
+    steps = rows(first, "SELECT * FROM migrations")
+    first.close()
+    for _ in range(2):
+        again = Store(path)
+        assert everything(again) == before
+        assert rows(again, "SELECT * FROM migrations") == steps
+        assert again.session(session.id) == session
+        assert again.challenge_of(OTHER.mac, clock()) == challenge
+        again.close()
+
+
+def test_only_its_owner_may_read_it(tmp_path: Path, clock: Clock) -> None:
+    before = os.umask(0)
+    try:
+        opened = Store(tmp_path / "private.db")
+        online(opened, clock())
+        modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in tmp_path.glob("private.db*")}
+        opened.close()
+    finally:
+        os.umask(before)
+    assert modes
+    assert set(modes.values()) == {0o600}
+
+
+@pytest.mark.parametrize(
+    "content", [b"this is not a database, whatever its name says\n" * 50, b"SQLite format 3\0"]
+)
+def test_a_file_that_is_not_a_database(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "portald.db"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match=r"portald\.db cannot be used as the database"):
+        Store(path)
+    assert path.read_bytes() == content
+
+
+def test_a_place_where_no_file_can_be(tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / "missing" / "portald.db"):
+        with pytest.raises(ConfigError, match="cannot be used as the database"):
+            Store(path)
+
+
+# Quotas ------------------------------------------------------------------------------------
+
+
+def spend(store: Store, allowances: list[Allowance], now: float) -> None:
+    """Use up allowances through a real use of the store."""
+    store.open_challenge(PHONE, NUMBER, allowances, LIFETIME, now)
+
+
+def test_a_window_begins_at_first_use_and_is_renewed_afterwards(store: Store, clock: Clock) -> None:
+    allowance = Allowance("a", 2, 100, Reason.TOO_MANY_TEXTS)
+    clock.move(1234.5)
+    spend(store, [allowance], clock())
+    clock.move(60)
+    spend(store, [allowance], clock())
+    refused = refusal(lambda: spend(store, [allowance], clock()))
+    assert (refused.reason, refused.retry_after) == (Reason.TOO_MANY_TEXTS, 40)
+    clock.move(39)
+    assert refusal(lambda: spend(store, [allowance], clock())).retry_after == 1
+    clock.move(0.75)
+    assert refusal(lambda: spend(store, [allowance], clock())).retry_after == 1  # never "in 0 seconds"
+    clock.move(0.25)
+    spend(store, [allowance], clock())
+    assert store.wait_for("a", clock()) == 100
+    spend(store, [allowance], clock())
+    assert refusal(lambda: spend(store, [allowance], clock())).retry_after == 100
+
+
+def test_wait_for(store: Store, clock: Clock) -> None:
+    assert store.wait_for("a", clock()) == 0
+    spend(store, [Allowance("a", 1, 60, Reason.TOO_SOON)], clock())
+    clock.move(20)
+    assert store.wait_for("a", clock()) == 40
+    clock.move(50)
+    assert store.wait_for("a", clock()) == 0
+
+
+def test_forgive_forgets_one_name_only(store: Store, clock: Clock) -> None:
+    one, two = Allowance("a", 1, 60, Reason.TOO_SOON), Allowance("b", 1, 60, Reason.TOO_SOON)
+    spend(store, [one, two], clock())
+    store.forgive("a")
+    spend(store, [one], clock())
+    assert refusal(lambda: spend(store, [two], clock())).reason is Reason.TOO_SOON
+
+
+def test_a_refused_text_changes_nothing(store: Store, clock: Clock) -> None:
+    sent(store, clock())
+    plenty = Allowance("plenty", 9, 60, Reason.BUSY)
+    last = Allowance("last", 1, 60, Reason.TOO_SOON)
+    spend(store, [plenty, last], clock())
+    before = everything(store)
+    clock.move(1)
+    assert refusal(lambda: spend(store, [plenty, last], clock())).reason is Reason.TOO_SOON
+    assert everything(store) == before
+
+
+def test_a_refused_guess_changes_nothing(store: Store, clock: Clock) -> None:
+    plenty = Allowance("plenty", 9, 60, Reason.TOO_MANY_GUESSES)
+    sent(store, clock())
+    store.take_guess(PHONE.mac, 1, [plenty], clock())
+    before = everything(store)
+    clock.move(1)
+    refused = refusal(lambda: store.take_guess(PHONE.mac, 1, [plenty], clock()))
+    assert refused.reason is Reason.TOO_MANY_GUESSES
+    assert everything(store) == before
+
+
+def test_sixty_at_once_get_exactly_the_texts_allowed(store: Store, clock: Clock) -> None:
+    allowances = limits.for_text(Otp(), Limits(texts=7), "mac", "number")[-1:]
+    opened, refusals = all_at_once(
+        60,
+        lambda i: store.open_challenge(
+            Client(f"mac{i}", "10.77.0.9", "guest"), f"+1415555{i:04}", allowances, LIFETIME, clock()
+        ),
+    )
+    assert len({challenge.id for challenge in opened}) == 7
+    assert refusals == [Reason.BUSY] * 53
+    assert len(store.challenges(100)) == 7
+
+
+def test_sixty_texts_at_once_from_one_phone_leave_one_code(store: Store, clock: Clock) -> None:
+    allowances = limits.for_text(Otp(), Limits(), PHONE.mac, NUMBER)
+    opened, refusals = all_at_once(
+        60, lambda _: store.open_challenge(PHONE, NUMBER, allowances, LIFETIME, clock())
+    )
+    assert len(opened) == 1
+    assert refusals == [Reason.TOO_SOON] * 59
+
+
+# Challenges --------------------------------------------------------------------------------
+
+
+def test_a_challenge_is_found_again_by_its_mac(store: Store, clock: Clock) -> None:
+    opened = store.open_challenge(PHONE, NUMBER, [], LIFETIME, clock())
+    assert (opened.number, opened.mac, opened.state) == (NUMBER, PHONE.mac, State.WAITING)
+    assert (opened.attempts, opened.reference, opened.outcome) == (0, None, None)
+    assert opened.expires_at == clock() + LIFETIME
+    assert store.challenge_of(PHONE.mac, clock()) == opened
+    assert store.challenge_of(OTHER.mac, clock()) is None
+
+
+def test_a_new_challenge_kills_the_clients_old_one_only(store: Store, clock: Clock) -> None:
+    old, foreign = sent(store, clock()), sent(store, clock(), OTHER)
+    new = store.open_challenge(PHONE, OTHER_NUMBER, [], LIFETIME, clock())
+    assert store.challenge_of(PHONE.mac, clock()) == new
+    assert store.challenge_of(OTHER.mac, clock()) == foreign
+    assert [c.state for c in store.challenges(9)] == [State.WAITING, State.SENT, State.REPLACED]
+    assert refusal(lambda: guess(store, clock())).reason is Reason.NO_CHALLENGE
+    assert refusal(lambda: store.open_session(old, PHONE, "SMS", clock())).reason is Reason.NO_CHALLENGE
+
+
+def test_a_late_text_does_not_bring_a_replaced_challenge_back(store: Store, clock: Clock) -> None:
+    old = store.open_challenge(PHONE, NUMBER, [], LIFETIME, clock())
+    new = store.open_challenge(PHONE, NUMBER, [], LIFETIME, clock())
+    store.text_sent(old.id, "late", clock() + LIFETIME)
+    store.text_failed(old.id, Outcome.TEMPORARY, "late")
+    assert store.challenges(9)[1] == Challenge(
+        old.id, NUMBER, PHONE.mac, State.REPLACED, None, None, None, 0, old.created_at, old.expires_at
+    )  # fmt: skip
+    assert store.challenge_of(PHONE.mac, clock()) == new
+
+
+def test_a_challenge_is_decided_once(store: Store, clock: Clock) -> None:
+    good = sent(store, clock())
+    store.text_failed(good.id, Outcome.UNKNOWN, "late")
+    assert store.challenge_of(PHONE.mac, clock()) == good
+    assert (good.state, good.outcome) == (State.SENT, Outcome.ACCEPTED)
+    bad = store.open_challenge(OTHER, NUMBER, [], LIFETIME, clock())
+    store.text_failed(bad.id, Outcome.NO_CREDIT, "words")
+    store.text_sent(bad.id, "late", clock() + LIFETIME)
+    found = store.challenge_of(OTHER.mac, clock())
+    assert found is not None
+    assert (found.state, found.outcome, found.words) == (State.FAILED, Outcome.NO_CREDIT, "words")
+    assert found.reference is None
+
+
+def test_a_code_expires(store: Store, clock: Clock) -> None:
+    sent(store, clock())
+    clock.move(LIFETIME - 1)
+    assert guess(store, clock()).attempts == 1
+    clock.move(1)
+    assert store.challenge_of(PHONE.mac, clock()) is None
+    assert refusal(lambda: guess(store, clock())).reason is Reason.CODE_EXPIRED
+
+
+def test_no_guess_without_a_code_that_was_sent(store: Store, clock: Clock) -> None:
+    assert refusal(lambda: guess(store, clock())).reason is Reason.NO_CHALLENGE
+    store.open_challenge(PHONE, NUMBER, [], LIFETIME, clock())
+    assert refusal(lambda: guess(store, clock())).reason is Reason.NO_CHALLENGE
+    store.fail_interrupted()
+    assert refusal(lambda: guess(store, clock())).reason is Reason.NO_CHALLENGE
+    assert refusal(lambda: guess(store, clock(), client=OTHER)).reason is Reason.NO_CHALLENGE
+
+
+def test_guesses_are_counted_and_end(store: Store, clock: Clock) -> None:
+    sent(store, clock())
+    assert [guess(store, clock(), 3).attempts for _ in range(3)] == [1, 2, 3]
+    assert refusal(lambda: guess(store, clock(), 3)).reason is Reason.TOO_MANY_GUESSES
+
+
+@pytest.mark.parametrize("attempts", [1, 5])
+def test_sixty_guesses_at_once_are_no_more_than_the_attempts(
+    store: Store, clock: Clock, attempts: int
+) -> None:
+    sent(store, clock())
+    taken, refusals = all_at_once(60, lambda _: guess(store, clock(), attempts))
+    assert sorted(challenge.attempts for challenge in taken) == list(range(1, attempts + 1))
+    assert refusals == [Reason.TOO_MANY_GUESSES] * (60 - attempts)
+
+
+def test_interrupted_texts_fail_and_the_others_stay(store: Store, clock: Clock) -> None:
+    kept = sent(store, clock(), OTHER)
+    store.open_challenge(PHONE, NUMBER, [], LIFETIME, clock())
+    store.fail_interrupted()
+    failed = store.challenge_of(PHONE.mac, clock())
+    assert failed is not None
+    assert (failed.state, failed.outcome) == (State.FAILED, Outcome.UNKNOWN)
+    assert "restarted" in (failed.words or "")
+    assert store.challenge_of(OTHER.mac, clock()) == kept
+
+
+def test_cancel_drops_the_clients_challenge_only(store: Store, clock: Clock) -> None:
+    kept = sent(store, clock(), OTHER)
+    sent(store, clock())
+    store.cancel_challenge(PHONE.mac)
+    assert store.challenge_of(PHONE.mac, clock()) is None
+    assert store.challenge_of(OTHER.mac, clock()) == kept
+    store.cancel_challenge(PHONE.mac)
+
+
+def test_latest_challenges_come_first(store: Store, clock: Clock) -> None:
+    made = [store.open_challenge(PHONE, NUMBER, [], LIFETIME, clock()).id for _ in range(5)]
+    assert [challenge.id for challenge in store.challenges(3)] == made[:1:-1]
+
+
+# Sessions ----------------------------------------------------------------------------------
+
+
+def test_a_session_as_it_begins(store: Store, clock: Clock) -> None:
+    session = online(store, clock())
+    assert session.id == FIRST_SESSION == 256
+    assert (session.account.number, session.account.group) == (NUMBER, "SMS")
+    assert session.plan == Plan("unlimited", None)
+    assert (session.mac, session.zone) == (PHONE.mac, "guest")
+    assert session.addresses == {PHONE.ip}
+    assert (session.started_at, session.expires_at) == (clock(), None)
+    assert (session.granted_at, session.ended_at, session.end) == (None, None, None)
+    assert session.usage == Usage()
+    assert store.session(session.id) == store.session_of(PHONE.mac) == session
+    assert store.live_sessions() == [session]
+    assert store.challenge_of(PHONE.mac, clock()) is None
+
+
+def test_a_session_that_came_over_ipv6_has_no_ipv4_address_yet(store: Store, clock: Clock) -> None:
+    session = online(store, clock(), Client(PHONE.mac, "fe80::1", "guest"))
+    assert session.addresses == frozenset()
+
+
+def test_unknown_sessions(store: Store) -> None:
+    assert store.session(256) is None
+    assert store.session_of(PHONE.mac) is None
+    assert store.live_sessions() == []
+    assert store.next_deadline() is None
+
+
+def test_sixty_confirmations_at_once_are_one_session(store: Store, clock: Clock) -> None:
+    challenge = sent(store, clock())
+    opened, refusals = all_at_once(60, lambda _: store.open_session(challenge, PHONE, "SMS", clock()))
+    assert len(opened) == 1
+    assert refusals == [Reason.NO_CHALLENGE] * 59
+    assert [session.id for session in store.live_sessions()] == [256]
+    assert rows(store, "SELECT count(*) FROM accounts") == [(1,)]
+
+
+def test_session_numbers_are_never_used_again(store: Store, clock: Clock, tmp_path: Path) -> None:
+    assert [online(store, clock()).id for _ in range(3)] == [256, 257, 258]
+    for table in ("addresses", "sessions"):
+        store._connection.execute(f"DELETE FROM {table}")
+    assert online(store, clock()).id == 259
+    again = Store(tmp_path / "portald.db")
+    assert online(again, clock()).id == 260
+    again.close()
+
+
+def test_a_number_has_one_account(store: Store, clock: Clock) -> None:
+    first, second = online(store, clock()), online(store, clock(), OTHER)
+    third = online(store, clock(), number=OTHER_NUMBER)
+    assert first.account == second.account
+    assert third.account != first.account
+    assert rows(store, "SELECT number, group_name FROM accounts ORDER BY id") == [
+        (NUMBER, "SMS"),
+        (OTHER_NUMBER, "SMS"),
+    ]
+
+
+def test_an_account_keeps_the_group_the_operator_gave_it(store: Store, clock: Clock) -> None:
+    online(store, clock())
+    store._connection.execute("INSERT INTO plans (name, minutes) VALUES ('short', 10)")
+    store._connection.execute("INSERT INTO groups (name, plan) VALUES ('staff', 'short')")
+    store._connection.execute("UPDATE accounts SET group_name = 'staff'")
+    session = online(store, clock())
+    assert (session.account.group, session.plan) == ("staff", Plan("short", 10))
+
+
+def test_a_group_that_is_gone_lets_nobody_in_and_costs_no_code(store: Store, clock: Clock) -> None:
+    challenge = sent(store, clock())
+    store._connection.execute("DELETE FROM groups")
+    before = everything(store)
+    assert (
+        refusal(lambda: store.open_session(challenge, PHONE, "SMS", clock())).reason is Reason.GROUP_CLOSED
+    )
+    assert everything(store) == before
+    store._connection.execute("INSERT INTO groups (name, plan) VALUES ('SMS', 'unlimited')")
+    session, replaced = store.open_session(challenge, PHONE, "SMS", clock())
+    assert (session.mac, replaced) == (PHONE.mac, [])
+
+
+def test_one_live_session_per_client(store: Store, clock: Clock) -> None:
+    first, other = online(store, clock()), online(store, clock(), OTHER)
+    clock.move(10)
+    second, replaced = store.open_session(sent(store, clock()), PHONE, "SMS", clock())
+    assert replaced == [first.id]
+    assert store.live_sessions() == [other, second]
+    ended = store.session(first.id)
+    assert ended is not None
+    assert (ended.ended_at, ended.end) == (clock(), End.REPLACED)
+    with pytest.raises(sqlite3.IntegrityError):
+        store._connection.execute("UPDATE sessions SET ended_at = NULL")
+
+
+def test_a_plan_with_minutes_has_a_deadline(store: Store, clock: Clock) -> None:
+    store._connection.execute("UPDATE plans SET minutes = 90 WHERE name = 'unlimited'")
+    session = online(store, clock())
+    assert session.expires_at == clock() + 5400
+    assert session.plan.minutes == 90
+    assert store.next_deadline() == clock() + 5400
+
+
+def test_what_is_due_ends(store: Store, clock: Clock) -> None:
+    endless = online(store, clock(), Client("02:cc:00:00:00:03", "10.77.0.13", "guest"))
+    store._connection.execute("UPDATE plans SET minutes = 1")
+    first = online(store, clock())
+    clock.move(10)
+    second = online(store, clock(), OTHER)
+    assert store.next_deadline() == first.expires_at
+    clock.move(49.9)
+    assert store.end_due(clock()) == []
+    clock.move(0.1)
+    assert store.end_due(clock()) == [first.id]
+    assert store.end_due(clock()) == []
+    ended = store.session(first.id)
+    assert ended is not None
+    assert (ended.end, ended.ended_at) == (End.EXPIRED, clock())
+    assert store.next_deadline() == second.expires_at
+    assert [session.id for session in store.live_sessions()] == [endless.id, second.id]
+
+
+def test_a_session_ends_once(store: Store, clock: Clock) -> None:
+    session = online(store, clock())
+    clock.move(5)
+    assert store.end_session(session.id, End.REVOKED, clock())
+    clock.move(5)
+    assert not store.end_session(session.id, End.LEFT, clock())
+    assert not store.end_session(999, End.LEFT, clock())
+    ended = store.session(session.id)
+    assert ended is not None
+    assert (ended.end, ended.ended_at) == (End.REVOKED, clock() - 5)
+    assert store.session_of(PHONE.mac) is None
+
+
+def test_latest_ended_sessions_come_first(store: Store, clock: Clock) -> None:
+    made = [online(store, clock(), Client(f"mac{i}", f"10.77.0.{i}", "guest")).id for i in range(1, 6)]
+    for number in (made[2], made[0], made[4]):
+        clock.move(1)
+        store.end_session(number, End.LEFT, clock())
+    assert [session.id for session in store.ended_sessions(2)] == [made[4], made[0]]
+
+
+# What the rounds write ---------------------------------------------------------------------
+
+
+def reading(session: Session, up: int, down: int) -> dict[int, Held]:
+    return {session.id: Held(session.id, session.mac, session.addresses, 60, Usage(up, down))}
+
+
+def usage(store: Store, session: Session) -> Usage:
+    found = store.session(session.id)
+    assert found is not None
+    return found.usage
+
+
+def test_usage_is_what_the_counters_grew_by(store: Store, clock: Clock) -> None:
+    session = online(store, clock())
+    for up, down in ((5, 70), (5, 70), (8, 100)):
+        store.add_usage(reading(session, up, down))
+    assert usage(store, session) == Usage(8, 100)
+    # The kernel was set up again: its counters begin at zero, ours go on.
+    store.add_usage(reading(session, 1, 2))
+    assert usage(store, session) == Usage(9, 102)
+    store.add_usage(reading(session, 3, 2))
+    assert usage(store, session) == Usage(11, 102)
+
+
+def test_usage_after_a_renewal_counts_from_zero(store: Store, clock: Clock) -> None:
+    session = online(store, clock())
+    store.add_usage(reading(session, 10, 10))
+    store.set_granted([session.id], clock())
+    store.add_usage(reading(session, 15, 10))
+    assert usage(store, session) == Usage(25, 20)
+
+
+def test_usage_of_others_and_of_the_ended_is_not_counted(store: Store, clock: Clock) -> None:
+    session, other = online(store, clock()), online(store, clock(), OTHER)
+    store.add_usage(reading(other, 1, 1) | {999: Held(999, "x", frozenset(), 9, Usage(9, 9))})
+    assert usage(store, session) == Usage()
+    assert usage(store, other) == Usage(1, 1)
+    store.end_session(other.id, End.LEFT, clock())
+    store.add_usage(reading(other, 5, 5))
+    assert usage(store, other) == Usage(1, 1)
+    store.add_usage({})
+
+
+def test_granted_at_is_the_first_time(store: Store, clock: Clock) -> None:
+    session, other = online(store, clock()), online(store, clock(), OTHER)
+    first = clock()
+    store.set_granted([session.id], first)
+    clock.move(60)
+    store.set_granted([session.id, other.id], clock())
+    found = [(s.id, s.granted_at) for s in store.live_sessions()]
+    assert found == [(session.id, first), (other.id, clock())]
+
+
+def test_addresses_have_a_history(store: Store, clock: Clock) -> None:
+    session = online(store, clock())
+    start = clock()
+
+    def move(*addresses: str) -> None:
+        clock.move(10)
+        store.set_addresses({session.id: frozenset(addresses)}, clock())
+        found = store.session(session.id)
+        assert found is not None
+        assert found.addresses == set(addresses)
+
+    move("10.77.0.50", "10.77.0.51")
+    move("10.77.0.51")
+    move()
+    move(PHONE.ip)
+    history = rows(store, "SELECT address, since, until FROM addresses ORDER BY address")
+    assert history == [
+        ("10.77.0.11", start, None),
+        ("10.77.0.50", start + 10, start + 20),
+        ("10.77.0.51", start + 10, start + 30),
+    ]
+    store.set_addresses({}, clock())
+
+
+def test_forget_removes_what_is_over_and_keeps_the_rest(store: Store, clock: Clock) -> None:
+    session = online(store, clock())
+    spend(store, [Allowance("old", 1, 100, Reason.BUSY)], clock())
+    clock.move(1000)
+    kept = sent(store, clock(), OTHER)
+    spend(store, [Allowance("new", 1, 100, Reason.BUSY)], clock())
+    store.forget(clock() - 500)
+    assert rows(store, "SELECT name FROM quotas") == [("new",)]
+    assert [challenge.mac for challenge in store.challenges(9)] == [PHONE.mac, OTHER.mac]
+    assert store.challenge_of(OTHER.mac, clock()) == kept
+    assert store.session(session.id) == session
