@@ -7,7 +7,6 @@ elsewhere: ``ssh -L 8081:/run/portald/admin.sock gateway``, then http://localhos
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import urlsplit
 
 from flask import Flask, abort, jsonify, redirect, render_template, request
 
@@ -16,6 +15,7 @@ from portald.errors import Reason, Refused
 from portald.model import Challenge, Session
 from portald.portal import Portal
 from portald.reconcile import Rounds
+from portald.web.capture import hostname
 from portald.web.common import Forms, make_app, refusal
 
 # A page of another site that got its name to lead here (DNS rebinding) has another Host.
@@ -29,7 +29,7 @@ def admin_app(portal: Portal, rounds: Rounds, key: bytes) -> Flask:
 
     @app.before_request
     def only_local_names() -> None:
-        if urlsplit(f"//{request.headers.get('Host', '')}").hostname not in HOSTS:
+        if hostname(request.headers.get("Host", "")) not in HOSTS:
             abort(400, "This page answers to the name localhost only.")
 
     @app.errorhandler(Refused)

@@ -6,6 +6,7 @@ browser that kept it would ask the portal for the real site after login.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from ipaddress import IPv4Address, ip_address
 from typing import TYPE_CHECKING
@@ -30,7 +31,7 @@ class Capture:
         self._names |= {str(zone.gateway) for zone in config.zones}
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        if _hostname(environ.get("HTTP_HOST", "")) in self._names:
+        if hostname(environ.get("HTTP_HOST", "")) in self._names:
             return self._app(environ, start_response)
         url = self._url(environ.get("REMOTE_ADDR", ""))
         body = f'<!doctype html><title>Sign in</title><a href="{url}">Sign in to the Wi-Fi</a>\n'.encode()
@@ -53,9 +54,10 @@ class Capture:
         return self._config.portal_url(zone or self._config.zones[0])
 
 
-def _hostname(host: str) -> str | None:
-    """Return the name in a Host header without its port, ``None`` if it is not one."""
-    try:
-        return urlsplit(f"//{host}").hostname
-    except ValueError:
-        return None
+_HOST = re.compile(r"(?:([A-Za-z0-9.-]+)|\[([0-9A-Fa-f:.]+)\])(?::\d{1,5})?")
+
+
+def hostname(host: str) -> str | None:
+    """Return the name or address in a Host header without its port, ``None`` if it has no such form."""
+    found = _HOST.fullmatch(host)
+    return (found[1] or found[2]).lower() if found else None

@@ -6,7 +6,7 @@ import itertools
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +48,7 @@ def do(host: Host, *action: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def sink(venue: Venue) -> Iterator[Callable[[str], int]]:
+def sink(venue: Venue) -> Callable[[str], int]:
     """Count datagrams that reached the internet, by payload."""
     path = venue.scratch / "sink"
     venue.internet.start(sys.executable, "-I", wire.__file__, "sink", "9999", str(path))
@@ -59,7 +59,7 @@ def sink(venue: Venue) -> Iterator[Callable[[str], int]]:
         time.sleep(0.2)
         return path.read_text().split("\n").count(payload)
 
-    yield count
+    return count
 
 
 # Before login ------------------------------------------------------------------------------
