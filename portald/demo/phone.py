@@ -7,6 +7,7 @@ python phone.py stream URL                       read until cut; a line when it 
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import socket
@@ -37,21 +38,23 @@ def dial(host: str, port: int, family: str) -> socket.socket:
 
 def fetch(method: str, url: str, family: str = "", body: str = "") -> dict[str, Any]:
     parts = urlsplit(url)
-    connection = http.client.HTTPConnection(parts.hostname or "", parts.port or 80)
-    connection.sock = dial(parts.hostname or "", parts.port or 80, family)
-    headers = {"User-Agent": "phone"}
-    if body:
-        headers["Content-Type"] = "application/x-www-form-urlencoded"
-    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    connection.request(method, path, body=body or None, headers=headers)
-    answer = connection.getresponse()
-    content = answer.read()
+    host, port = parts.hostname or "", parts.port or 80
+    with contextlib.closing(http.client.HTTPConnection(host, port)) as connection:
+        connection.sock = dial(host, port, family)
+        peer = connection.sock.getpeername()[0]
+        headers = {"User-Agent": "phone"}
+        if body:
+            headers["Content-Type"] = "application/x-www-form-urlencoded"
+        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        connection.request(method, path, body=body or None, headers=headers)
+        answer = connection.getresponse()
+        content = answer.read()
     return {
         "status": answer.status,
         "location": answer.getheader("Location"),
         "body": content[:200_000].decode("utf-8", "replace"),
         "length": len(content),
-        "peer": connection.sock.getpeername()[0] if connection.sock else None,
+        "peer": peer,
     }
 
 

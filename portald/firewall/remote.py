@@ -164,7 +164,10 @@ class Server:
     def _grant(self, row: Any) -> Grant:
         match row:
             case [session, str(mac), list(addresses), int(seconds)] if (
-                _MAC.fullmatch(mac) and not int(mac[:2], 16) & 1 and 0 < seconds <= LONGEST
+                _MAC.fullmatch(mac)
+                and not int(mac[:2], 16) & 1  # a group of devices is no device
+                and seconds is not True
+                and 0 < seconds <= LONGEST
             ):
                 inside = frozenset(self._address(address) for address in addresses)
                 return Grant(_session(session), mac, inside, seconds)
