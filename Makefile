@@ -2,6 +2,7 @@
 # make test   everything, on a machine that never saw the project
 # make bench  what the README's numbers were measured with
 # make check  style and types only
+# make install  on a gateway, as root: /opt/portald, the units, a settings file to start from
 #
 # Each sets up what it needs: a virtual environment in .venv, and the programs of the operating
 # system through apt where we are root or may sudo. PYTHON picks another interpreter.
@@ -12,7 +13,10 @@ BIN := $(VENV)/bin
 DEMO_PACKAGES := nft:nftables ip:iproute2 unshare:util-linux dnsmasq:dnsmasq-base conntrack:conntrack udhcpc:udhcpc
 TEST_PACKAGES := $(DEMO_PACKAGES) chromium:chromium chromedriver:chromium-driver openssl:openssl systemd-analyze:systemd
 
-.PHONY: demo test bench check clean
+PREFIX ?= /opt/portald
+DESTDIR ?=
+
+.PHONY: demo test bench check install clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo
@@ -34,6 +38,27 @@ check: $(VENV)/.test
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+
+install:
+	@sh tests/programs.sh need nft:nftables ip:iproute2 conntrack:conntrack
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || sh tests/programs.sh need python3-venv:python3-venv
+	$(PYTHON) -m venv $(DESTDIR)$(PREFIX)
+	$(DESTDIR)$(PREFIX)/bin/pip install --quiet --disable-pip-version-check .
+	install -d $(DESTDIR)/etc/portald $(DESTDIR)/etc/systemd/system $(DESTDIR)/usr/local/sbin
+	install -d $(DESTDIR)/etc/sysusers.d $(DESTDIR)/etc/tmpfiles.d
+	install -m 644 systemd/*.service systemd/*.socket $(DESTDIR)/etc/systemd/system
+	install -m 644 systemd/portald.sysusers $(DESTDIR)/etc/sysusers.d/portald.conf
+	install -m 644 systemd/portald.tmpfiles $(DESTDIR)/etc/tmpfiles.d/portald.conf
+	ln -sf $(PREFIX)/bin/portalctl $(DESTDIR)/usr/local/sbin/portalctl
+	test -e $(DESTDIR)/etc/portald/portald.toml || install -m 640 docs/portald.toml $(DESTDIR)/etc/portald/portald.toml
+ifeq ($(DESTDIR),)
+	systemd-sysusers
+	systemd-tmpfiles --create portald.conf
+	chgrp -R portald /etc/portald
+	chmod 750 /etc/portald
+	systemctl daemon-reload
+	@echo "Now edit /etc/portald/portald.toml, then: portalctl check && systemctl enable --now portald-firewall portald"
+endif
 
 $(VENV)/bin/pip:
 	@$(PYTHON) -c 'import sys; sys.exit("portald needs Python 3.11 or newer; set PYTHON=") if sys.version_info < (3, 11) else None'

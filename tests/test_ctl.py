@@ -27,7 +27,17 @@ def test_everything_it_can_say(online: Running) -> None:
     assert (status.returncode, status.stdout.splitlines()[0]) == (0, "Lobby: 1 online, portald 0.1.0")
     assert "nothing is enforced" in status.stdout
     table = online.ctl("sessions").stdout.splitlines()
-    assert table[0].split() == "SESSION NUMBER GROUP DEVICE ADDRESS SINCE UP DOWN LEFT".split()
+    assert table[0].split() == [
+        "SESSION",
+        "NUMBER",
+        "GROUP",
+        "DEVICE",
+        "ADDRESS",
+        "SINCE",
+        "UP",
+        "DOWN",
+        "LEFT",
+    ]
     assert table[1].split()[:5] == ["256", "+14…71", "SMS", "02:00:7f:00:00:01", "127.0.0.1"]
     assert "no limit" in table[1]
     (row,) = json.loads(online.ctl("sessions", "--json").stdout)

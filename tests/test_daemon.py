@@ -163,7 +163,11 @@ def broken(running: Running, old: str, new: str) -> None:
     ("old", "new", "line"),
     [
         ("port =", "prot =", "portald: web.prot: unknown key; did you mean 'port'?"),
-        ('type = "sandbox"', 'type = "twillio"', "portald: sms[0].type: expected one of twilio, http, sandbox"),
+        (
+            'type = "sandbox"',
+            'type = "twillio"',
+            "portald: sms[0].type: expected one of twilio, http, sandbox",
+        ),
         ('type = "sandbox"', 'type = "twilio"', "portald: sms[0].account_sid: missing"),
         ("[web]", "[numbers]\ncountry = 'Germany'\n[web]", "'Germany' is not a country code"),
         ("127.0.0.0/8", "127.0.0.1/8", "portald: zones[0].networks[0]: 127.0.0.1/8 has host bits set"),
@@ -205,7 +209,9 @@ def test_a_state_dir_that_cannot_be(running: Running) -> None:
     assert "portald: state_dir:" in errors
 
 
-@pytest.mark.parametrize(("name", "content"), [("portald.key", b"short"), ("portald.db", b"not a database" * 99)])
+@pytest.mark.parametrize(
+    ("name", "content"), [("portald.key", b"short"), ("portald.db", b"not a database" * 99)]
+)
 def test_damaged_state(running: Running, name: str, content: bytes) -> None:
     state = running.folder / "state"
     state.mkdir()
@@ -250,5 +256,3 @@ def test_the_pool_takes_again_after_a_job_failed() -> None:
     until(lambda: pool.later(lambda: 1 / 0 and None), "full")
     until(lambda: pool.later(lambda: None), "a failed job keeps its place")
     pool.stop()
-
-

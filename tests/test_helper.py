@@ -203,9 +203,7 @@ def test_the_kernel_vouches_for_the_user(firewall: MemoryFirewall) -> None:
         threading.Thread(target=server.serve, args=(listener,), daemon=True).start()
         become = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "perl"]
         script = f'$s=IO::Socket::UNIX->new("{folder}/s") or die; print defined(getc $s) ? "in" : "out"'
-        done = subprocess.run(
-            [*become, "-MIO::Socket::UNIX", "-e", script], capture_output=True, text=True
-        )
+        done = subprocess.run([*become, "-MIO::Socket::UNIX", "-e", script], capture_output=True, text=True)
         listener.shutdown(socket.SHUT_RDWR)
         listener.close()
     assert done.stdout == "out", done.stderr

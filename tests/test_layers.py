@@ -99,12 +99,19 @@ def test_the_helper_loads_no_web_no_database_and_no_secrets() -> None:
     everything = loaded("import portald.helper")
     for banned in ("flask", "requests", "sqlite3", "phonenumbers", "pyroute2", "ssl", "http.client"):
         assert banned not in everything
-    assert not {name for name in everything if name.startswith(("portald.web", "portald.sms", "portald.store"))}
+    assert not {
+        name for name in everything if name.startswith(("portald.web", "portald.sms", "portald.store"))
+    }
 
 
 def test_the_daemon_loads_nothing_that_costs_memory_for_nothing() -> None:
     everything = loaded("import portald.daemon")
-    for banned in ("phonenumbers.carrier", "phonenumbers.geocoder", "phonenumbers.timezone", "asyncio.windows"):
+    for banned in (
+        "phonenumbers.carrier",
+        "phonenumbers.geocoder",
+        "phonenumbers.timezone",
+        "asyncio.windows",
+    ):
         assert banned not in everything
     assert not {name for name in everything if name.startswith("portald.demo")}
 
@@ -117,5 +124,7 @@ def test_portalctl_starts_light() -> None:
 
 def test_files_have_one_subject() -> None:
     """No file over 450 lines: it would have two subjects."""
-    long = {str(path.relative_to(ROOT)): n for path in modules() if (n := path.read_text().count("\n")) > 450}
+    long = {
+        str(path.relative_to(ROOT)): n for path in modules() if (n := path.read_text().count("\n")) > 450
+    }
     assert not long

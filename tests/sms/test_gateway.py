@@ -98,12 +98,14 @@ def test_a_url_is_enough() -> None:
     assert gateway.headers == {}
 
 
-def test_a_missing_certificate_file_is_an_error_that_asks_the_next_one(tmp_path: Path) -> None:
+def test_a_missing_certificate_file_is_an_error_that_asks_the_next_one(
+    tls_provider: Provider, tmp_path: Path
+) -> None:
     """Whether it is noticed when starting or only when sending."""
     (tmp_path / "rubbish.pem").write_text("no certificate")
     for name in ("nothing.pem", "rubbish.pem"):
         try:
-            gateway = Gateway(url="https://127.0.0.1:9", ca_file=str(tmp_path / name))
+            gateway = Gateway(url=tls_provider.url, ca_file=str(tmp_path / name))
         except ConfigError as refused:
             assert "ca_file" in str(refused)  # noqa: PT017
             continue
@@ -150,10 +152,10 @@ def pairs(encoded: str) -> list[tuple[str, str]]:
 @hostile
 @given(number=nasty, text=nasty)
 def test_whatever_it_is_it_stays_inside_its_json_string(provider: Provider, number: str, text: str) -> None:
-    payload = {"a": [{"b": "<{{mobile}}>"}, 1, True, None], "c": "{{body}}", "d": "{{mobile_digits}}"}
+    payload = {"a": [{"b": "<{{mobile}}>"}, 1, True, 1.5], "c": "{{body}}", "d": "{{mobile_digits}}"}
     request = sent(provider, number, text, payload=payload)
     assert json.loads(request.body) == {
-        "a": [{"b": f"<{number}>"}, 1, True, None],
+        "a": [{"b": f"<{number}>"}, 1, True, 1.5],
         "c": text,
         "d": number.lstrip("+"),
     }

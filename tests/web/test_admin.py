@@ -23,7 +23,9 @@ def get(operator: Browser, path: str, host: str = "localhost") -> Any:
     return operator.get(path, environ_overrides={"HTTP_HOST": host})
 
 
-def test_sessions_are_listed_with_masked_numbers(product: Product, operator: Browser, phone: Client) -> None:
+def test_sessions_are_listed_with_masked_numbers(
+    product: Product, operator: Browser, phone: Client
+) -> None:
     session = product.log_in(phone)
     product.firewall.count(session.id, 1500, 2_500_000)
     product.rounds.round()

@@ -96,9 +96,7 @@ def test_a_text_on_its_way_is_waited_for_without_javascript(product: Product, ph
 
 
 @pytest.mark.parametrize("outcome", [o for o in Outcome if o is not Outcome.ACCEPTED])
-def test_each_failure_of_a_text_is_one_sentence(
-    product: Product, browser: Phone, outcome: Outcome
-) -> None:
+def test_each_failure_of_a_text_is_one_sentence(product: Product, browser: Phone, outcome: Outcome) -> None:
     product.outbox.error = SmsError(outcome, "the provider's own words")
     browser.ask()
     page = browser.get("/code").text
@@ -257,9 +255,7 @@ def test_another_devices_form_is_worth_nothing(product: Product, browser: Phone,
     assert browser.post(path, form=foreign, number=NUMBER, code="1").status_code == 400
 
 
-def test_a_form_lives_half_a_day_at_least(
-    browser: Phone, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_form_lives_half_a_day_at_least(browser: Phone, monkeypatch: pytest.MonkeyPatch) -> None:
     import time
 
     form, now = browser.form, time.monotonic()
