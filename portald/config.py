@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import os
 import re
 import tomllib
@@ -14,7 +15,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any, TypeVar, Union
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from portald.errors import ConfigError
 
@@ -51,6 +52,18 @@ def setting(
     return field(default=default, metadata=metadata)
 
 
+def split_url(url: str) -> SplitResult | None:
+    """Return the parts of an http(s) URL with a host and, if any, a possible port; else ``None``."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        return None
+    host = parts.hostname or ""
+    good = all(0 < len(label) < 64 for label in host.removesuffix(".").split("."))
+    return parts if parts.scheme in {"http", "https"} and good else None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Zone:
     """A guest network."""
@@ -62,6 +75,10 @@ class Zone:
         "the gateway's own address there; the first of the network if not set", None
     )
     group: str = setting("the group a verified guest joins", "SMS")
+
+    def __post_init__(self) -> None:
+        if not self.networks:
+            raise ConfigError("networks: at least one network is needed")
 
     @property
     def gateway(self) -> IPv4Address:
@@ -121,8 +138,8 @@ class Web:
     def __post_init__(self) -> None:
         if self.url is None:
             return
-        parts = urlsplit(self.url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path not in {"", "/"}:
+        parts = split_url(self.url)
+        if parts is None or parts.path not in {"", "/"} or parts.query or parts.fragment:
             raise ConfigError(f"url: expected http://name/ or https://name/, got {self.url!r}")
 
 
@@ -160,8 +177,10 @@ class Config:
     numbers: Numbers = setting("the [numbers] table", Numbers())
     web: Web = setting("the [web] table", Web())
     firewall: Firewall = setting("the [firewall] table", Firewall())
-    sms: tuple[dict[str, Any], ...] = setting(
-        "the providers, each an [[sms]] table with a type; asked in this order", ()
+    sms: tuple[dict[str, Any], ...] = field(
+        default=(),
+        repr=False,  # secrets are still in the clear in these tables
+        metadata={"help": "the providers, each an [[sms]] table with a type; asked in this order"},
     )
 
     def __post_init__(self) -> None:
@@ -225,7 +244,8 @@ def build(kind: type[T], table: Mapping[str, Any], where: str = "") -> T:
         except ConfigError as error:
             problems += error.problems
     for name, f in fields.items():
-        if name not in given and f.default is dataclasses.MISSING:
+        optional = f.default is not dataclasses.MISSING or f.default_factory is not dataclasses.MISSING
+        if name not in given and not optional:
             problems.append(f"{where}{name}: missing ({f.metadata.get('help', 'required')})")
     if problems:
         raise ConfigError(problems)
@@ -247,7 +267,7 @@ def _with_secret_files(
             problems.append(f"{where}{name}: given twice, as {name} and {name}_file")
         try:
             given[name] = Path(os.path.expandvars(path)).read_text("utf-8").strip()
-        except (OSError, TypeError, UnicodeDecodeError) as error:
+        except (OSError, TypeError, ValueError) as error:
             problems.append(f"{where}{name}_file: cannot be read: {error}")
             given[name] = ""
     return given, problems
@@ -272,7 +292,9 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
             raise ConfigError(f"{where}: expected {_KIND[hint]}, got {_name(value)}")
         return value
     if not isinstance(value, str):
-        raise ConfigError(f"{where}: expected text, got {_name(value)}")
+        # A secret of digits, its quotation marks forgotten, is not shown either.
+        got = "something else" if hint is Secret else _name(value)
+        raise ConfigError(f"{where}: expected text, got {got}")
     try:
         return hint(value)
     except ValueError as error:
@@ -289,6 +311,8 @@ def _name(value: Any) -> str:
 
 def _check_bounds(f: dataclasses.Field[Any], value: Any, where: str) -> None:
     low, high = f.metadata.get("low"), f.metadata.get("high")
+    if isinstance(value, float) and math.isnan(value):
+        raise ConfigError(f"{where}: expected a number, got {value}")
     if low is not None and value < low:
         raise ConfigError(f"{where}: at least {low}, got {value}")
     if high is not None and value > high:

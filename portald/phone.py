@@ -33,8 +33,9 @@ def read(typed: str, numbers: Numbers) -> str:
         raise Refused(Reason.NUMBER_INVALID)
     if phonenumbers.number_type(number) not in TEXTABLE:
         raise Refused(Reason.NUMBER_NOT_MOBILE)
-    # By region, not by calling code: +1 is also Jamaica.
-    if numbers.allowed and phonenumbers.region_code_for_number(number) not in _regions(numbers):
+    # By region, not by calling code: +1 is also Jamaica.  "001" are satellites, at ten times the price.
+    region = phonenumbers.region_code_for_number(number)
+    if region == "001" or (numbers.allowed and region not in _regions(numbers)):
         raise Refused(Reason.COUNTRY_CLOSED)
     return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
 
@@ -68,4 +69,4 @@ def mask_all(text: str) -> str:
     return _NUMBER.sub(lambda found: mask(found[0]), text)
 
 
-_NUMBER = re.compile(r"\+\d[\d ().-]{6,18}\d|(?<![\w.:-])\d{9,15}(?![\w.:-])")
+_NUMBER = re.compile(r"\+\d[\d ().-]{5,18}\d|(?<!\w)(?<!\d[.:-])\d{9,15}(?!\w|[.:-]\w)")

@@ -101,7 +101,12 @@ class Portal:
         if len(code) != self.config.otp.digits:
             raise Refused(Reason.CODE_WRONG)
         challenge = self._take_guess(client)
-        if not self._verifier.check(challenge.reference or "", challenge.number, code):
+        try:
+            right = self._verifier.check(challenge.reference or "", challenge.number, code)
+        except SmsError as error:
+            log.warning("event=code_not_judged outcome=%s words=%s", error.outcome, error.words)
+            raise Refused(Reason.BUSY, retry_after=5) from None
+        if not right:
             last = challenge.attempts >= self.config.otp.attempts
             raise Refused(Reason.TOO_MANY_GUESSES if last else Reason.CODE_WRONG)
         with self._turn:

@@ -64,14 +64,14 @@ class Rounds:
         """Make one round; false, with the reason logged, if it could not be completed."""
         try:
             self._round()
+            self.last_good, self.last_error = self._clock(), None
+            self._after()
         except Exception as error:
             # Whatever it was, the loop goes on: it is what repairs everything else.
             self.last_error = f"{type(error).__name__}: {error}"
             expected = isinstance(error, FirewallError)
             log.error("event=round_failed error=%s", self.last_error, exc_info=not expected)
             return False
-        self.last_good, self.last_error = self._clock(), None
-        self._after()
         return True
 
     def _round(self) -> None:

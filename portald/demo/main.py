@@ -43,9 +43,7 @@ def _real(listeners: Sequence[socket.socket], once: bool) -> int:
     with Venue() as venue:
         venue.start()
         if venue.separated:
-            report.say(
-                "portald runs without any capability, portald-firewall with CAP_NET_ADMIN only."
-            )
+            report.say("portald runs without any capability, portald-firewall with CAP_NET_ADMIN only.")
         try:
             walk(venue, report)
         except LabError:

@@ -29,7 +29,7 @@ def make(tables: Sequence[Mapping[str, Any]]) -> Failover:
     for position, table in enumerate(tables):
         rest = dict(table)
         kind = rest.pop("type", None)
-        if kind not in PROVIDERS:
+        if not isinstance(kind, str) or kind not in PROVIDERS:
             problems.append(f"sms[{position}].type: expected one of {', '.join(PROVIDERS)}, got {kind!r}")
             continue
         try:

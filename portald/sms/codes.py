@@ -5,6 +5,8 @@ from __future__ import annotations
 from portald import otp
 from portald.config import Otp
 from portald.errors import SmsError
+from portald.model import Outcome
+from portald.phone import mask_all
 from portald.ports import Sender
 
 
@@ -25,6 +27,10 @@ class Codes:
             # Providers like to quote what they refuse.
             words = error.words.replace(code, "…")
             raise SmsError(error.outcome, words, error.retry_after) from None
+        except Exception as error:
+            # A provider from elsewhere may raise anything, and quote the text in it.
+            words = f"{type(error).__name__}: {error}".replace(code, "…")
+            raise SmsError(Outcome.UNKNOWN, mask_all(words)) from None
         return otp.seal(self._key, to, code)
 
     def check(self, reference: str, to: str, code: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Sequence
 
 from portald.errors import SmsError
@@ -27,8 +28,11 @@ class Failover:
             try:
                 return f"{name}:{sender.send(to, text)}"
             except SmsError as error:
+                words = error.words
+                for digits in re.findall(r"\d{4,}", text):  # the code among them
+                    words = words.replace(digits, "…")
                 log.warning(
-                    "event=text_refused provider=%s outcome=%s words=%s", name, error.outcome, error.words
+                    "event=text_refused provider=%s outcome=%s words=%s", name, error.outcome, words
                 )
                 failures.append(error)
                 if error.outcome in FINAL:

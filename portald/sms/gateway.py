@@ -14,12 +14,11 @@ holds, it stays inside its value.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit
 
-from portald.config import Secret, setting
+from portald.config import Secret, setting, split_url
 from portald.errors import ConfigError, SmsError
 from portald.model import Outcome
 from portald.sms import http
@@ -27,6 +26,8 @@ from portald.sms import http
 _METHODS = ("POST", "PUT", "GET")
 _CONTENT_TYPES = ("json", "form")
 _PLACEHOLDER = re.compile(r"\{\{(mobile|mobile_digits|body)\}\}")
+_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_ENDLESS = (float("inf"), float("-inf"))
 _PAYLOAD = {"to": "{{mobile}}", "text": "{{body}}"}
 
 
@@ -39,10 +40,11 @@ class Gateway:
     content_type: str = setting("json or form; GET puts the payload into the query", "json")
     payload: dict[str, Any] = field(
         default_factory=lambda: dict(_PAYLOAD),
+        repr=False,  # some providers want their key in it
         metadata={"help": "names and values; {{mobile}}, {{mobile_digits}} and {{body}} are filled in"},
     )
     headers: dict[str, Any] = field(
-        default_factory=dict, metadata={"help": "further headers, name and value"}
+        default_factory=dict, repr=False, metadata={"help": "further headers, name and value"}
     )
     bearer: Secret | None = setting("a token for the Authorization header", None)
     user: str | None = setting("a user for basic authentication", None)
@@ -53,21 +55,31 @@ class Gateway:
     timeout: float = setting("seconds to wait for an answer", 10.0, 1, 30)
 
     def __post_init__(self) -> None:
-        if urlsplit(self.url).scheme not in ("http", "https"):
+        if split_url(self.url) is None:
             raise ConfigError(f"url: expected http:// or https://, got {self.url!r}")
         if self.method not in _METHODS:
             raise ConfigError(f"method: expected one of {', '.join(_METHODS)}, got {self.method!r}")
         if self.content_type not in _CONTENT_TYPES:
             raise ConfigError(f"content_type: expected json or form, got {self.content_type!r}")
-        if "{{body}}" not in repr(self.payload):
+        values = list(_leaves(self.payload))
+        if not all(isinstance(v, (str, int, float)) and v == v and v not in _ENDLESS for v in values):
+            raise ConfigError("payload: only text, finite numbers, true and false can be sent")
+        filled = {name for v in values if isinstance(v, str) for name in _PLACEHOLDER.findall(v)}
+        if "body" not in filled:
             raise ConfigError("payload: {{body}} is missing, so no text would be sent")
-        if "{{mobile" not in repr(self.payload):
+        if not filled & {"mobile", "mobile_digits"}:
             raise ConfigError("payload: {{mobile}} is missing, so nobody would get it")
         if self.flat and not all(isinstance(value, str) for value in self.payload.values()):
             raise ConfigError("payload: only text values can be sent as a form or query")
         for name, value in self.headers.items():
-            if not isinstance(value, str) or not (name + value).isprintable():
+            text = name + value if isinstance(value, str) else "\n"
+            if (
+                not (text.isascii() and text.isprintable() and _HEADER.fullmatch(name))
+                or value != value.strip()
+            ):
                 raise ConfigError(f"headers.{name}: expected one line of text")
+        if self.bearer and self.user:
+            raise ConfigError("bearer: give either bearer, or user and password")
         if (self.user is None) != (self.password is None):
             raise ConfigError("user: give user and password together")
 
@@ -102,6 +114,18 @@ class Gateway:
 
     def _in_success_codes(self, status: int) -> bool:
         return status in self.success_codes if self.success_codes else 200 <= status < 300
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    match value:
+        case dict():
+            for inner in value.values():
+                yield from _leaves(inner)
+        case list():
+            for inner in value:
+                yield from _leaves(inner)
+        case _:
+            yield value
 
 
 def _fill(value: Any, values: Mapping[str, str]) -> Any:

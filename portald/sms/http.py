@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import json
 import re
+import socket
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import requests
+import requests.adapters
+import urllib3
 
+from portald.config import split_url
 from portald.errors import SmsError
 from portald.model import Outcome
 from portald.phone import mask_all
@@ -27,14 +34,14 @@ class Answer:
     text: str
     retry_after: float
     private: frozenset[str] = frozenset()
-    """Digits of the request, among them the code: an answer that quotes them is masked."""
+    """The request's digits, among them the code, and secrets: an answer that quotes them is masked."""
 
     @property
     def json(self) -> dict[str, Any]:
         """The body as a JSON object; empty if it is something else."""
         try:
             body = json.loads(self.text)
-        except ValueError:
+        except (ValueError, RecursionError):
             return {}
         return body if isinstance(body, dict) else {}
 
@@ -75,9 +82,15 @@ def ask(
 
     A request is never repeated here: one that timed out may have been carried out.
     """
+    if split_url(url) is None:
+        raise SmsError(Outcome.CONFIGURATION, "the url cannot be one")
+    headers = {"User-Agent": "portald", **(headers or {})}
+    if login is not None:
+        pair = base64.b64encode(":".join(login).encode()).decode()
+        headers["Authorization"] = f"Basic {pair}"
+    private = frozenset(re.findall(r"\d{4,}", repr((form, json_body, query)))) | _secrets(headers, login)
     give_up = time.monotonic() + timeout
-    private = frozenset(re.findall(r"\d{4,}", repr((form, json_body, query))))
-    with requests.Session() as session:
+    with requests.Session() as session, _Deadline(session, timeout) as deadline:
         # Neither .netrc passwords nor a proxy of the environment belong in this request.
         session.trust_env = False
         try:
@@ -87,8 +100,7 @@ def ask(
                 params=query,
                 data=form,
                 json=json_body,
-                headers={"User-Agent": "portald", **(headers or {})},
-                auth=login,
+                headers={name: value.encode() for name, value in headers.items()},
                 timeout=(min(5.0, timeout), timeout),
                 allow_redirects=False,
                 verify=verify,
@@ -97,6 +109,8 @@ def ask(
                 body = _read(response, give_up)
                 return Answer(response.status_code, body, _retry_after(response), private)
         except requests.exceptions.SSLError as error:
+            if deadline.connected:
+                raise SmsError(Outcome.UNKNOWN, f"TLS broke: {_brief(error)}") from None
             raise SmsError(Outcome.CONFIGURATION, f"TLS: {_brief(error)}") from None
         except requests.exceptions.ConnectTimeout:
             raise SmsError(Outcome.TEMPORARY, "no connection in time") from None
@@ -106,6 +120,65 @@ def ask(
             raise _unconnected(error) from None
         except requests.exceptions.RequestException as error:
             raise SmsError(Outcome.UNKNOWN, f"unusable answer: {_brief(error)}") from None
+        except (OSError, ValueError, urllib3.exceptions.HTTPError) as error:
+            # Raised before anything is sent: certificates that are not there, and the like.
+            outcome = Outcome.UNKNOWN if deadline.connected else Outcome.CONFIGURATION
+            raise SmsError(outcome, f"cannot be asked: {type(error).__name__}") from None
+
+
+def _secrets(headers: Mapping[str, str], login: tuple[str, str] | None) -> set[str]:
+    """Return what an answer must not bring into a log."""
+    values = {value for name, value in headers.items() if name.lower() not in _OPEN_HEADERS}
+    values |= {value.partition(" ")[2] for value in values}
+    return {value for value in (*values, login[1] if login else "") if len(value) >= 4}
+
+
+_OPEN_HEADERS = {"user-agent", "accept", "content-type"}
+
+
+class _Deadline(requests.adapters.HTTPAdapter):
+    """Ends a connection when the time for the whole exchange is over.
+
+    The timeouts of sockets are for one read: an answer in drips would never meet them.
+    """
+
+    def __init__(self, session: requests.Session, seconds: float) -> None:
+        super().__init__()
+        self._sockets: list[socket.socket] = []
+        self._timer = threading.Timer(seconds, self._end)
+        self._timer.daemon = True
+        for scheme in ("http://", "https://"):
+            session.mount(scheme, self)
+
+    @property
+    def connected(self) -> bool:
+        """Whether the request may have been sent."""
+        return bool(self._sockets)
+
+    def get_connection_with_tls_context(self, *args: Any, **more: Any) -> Any:
+        pool: Any = super().get_connection_with_tls_context(*args, **more)
+        sockets, kind = self._sockets, pool.ConnectionCls
+
+        class Watched(kind):  # type: ignore[misc, valid-type]
+            def connect(self) -> None:
+                super().connect()
+                sockets.append(self.sock)
+
+        pool.ConnectionCls = Watched
+        return pool
+
+    def _end(self) -> None:
+        for connected in self._sockets:
+            with contextlib.suppress(OSError):
+                socket.socket.shutdown(connected, socket.SHUT_RDWR)  # beneath TLS
+
+    def __enter__(self) -> _Deadline:
+        self._timer.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+        self._sockets.clear()
 
 
 def _read(response: requests.Response, give_up: float) -> str:
@@ -114,8 +187,8 @@ def _read(response: requests.Response, give_up: float) -> str:
         body += chunk
         if len(body) > MOST_BYTES:
             break
-        if time.monotonic() > give_up:
-            raise requests.exceptions.ReadTimeout
+    if time.monotonic() > give_up:
+        raise requests.exceptions.ReadTimeout
     return bytes(body[:MOST_BYTES]).decode("utf-8", "replace")
 
 

@@ -70,5 +70,6 @@ class Twilio:
             return str(body["sid"])
         if answer.status < 300:
             raise SmsError(Outcome.UNKNOWN, f"not Twilio's answer: {answer.words}")
-        outcome = OUTCOMES.get(body.get("code", 0))
+        code = body.get("code")
+        outcome = OUTCOMES.get(code) if isinstance(code, int) else None
         raise SmsError(outcome, answer.words, answer.retry_after) if outcome else answer.error()
