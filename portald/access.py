@@ -29,9 +29,12 @@ def grant(session: Session, longest: int, now: float) -> Grant:
 
 def difference(wanted: Iterable[Grant], held: Mapping[int, Held]) -> tuple[list[Grant], list[int]]:
     """Return the grants to add and the sessions to remove, to make ``held`` into ``wanted``."""
-    grants = {grant.session: grant for grant in wanted}
-    add = [grant for grant in grants.values() if not serves(held.get(grant.session), grant)]
-    return add, [session for session in held if session not in grants]
+    add, known = [], set()
+    for grant in wanted:  # one at a time: there may be ten thousand
+        known.add(grant.session)
+        if not serves(held.get(grant.session), grant):
+            add.append(grant)
+    return add, [session for session in held if session not in known]
 
 
 def serves(held: Held | None, grant: Grant) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import math
 import os
 import re
@@ -234,6 +233,8 @@ def build(kind: type[T], table: Mapping[str, Any], where: str = "") -> T:
     values: dict[str, Any] = {}
     for key, value in given.items():
         if key not in fields:
+            import difflib  # only to be helpful: the helper can do without its memory
+
             near = difflib.get_close_matches(key, fields, 1)
             hint = f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(fields)}"
             problems.append(f"{where}{key}: unknown key{hint}")

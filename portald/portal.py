@@ -134,7 +134,7 @@ class Portal:
     # Operators ---------------------------------------------------------------------------
 
     def sessions(self) -> list[Session]:
-        return self._store.live_sessions()
+        return list(self._store.live_sessions())
 
     def ended(self, limit: int = 50) -> list[Session]:
         return self._store.ended_sessions(limit)

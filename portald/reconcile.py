@@ -82,12 +82,10 @@ class Rounds:
         with self._turn:
             for session in self._store.end_due(now + EARLY):
                 log.info("event=session_ended session=%d reason=expired", session)
-            sessions = self._store.live_sessions()
-            if moved := access.moved(sessions, present):
-                self._store.set_addresses(moved, now)
-                sessions = self._store.live_sessions()
+            moved = access.moved(self._store.live_sessions(), present)
+            self._store.set_addresses(moved, now)
             longest = self._config.firewall.longest
-            wanted = [access.grant(session, longest, now) for session in sessions]
+            wanted = (access.grant(session, longest, now) for session in self._store.live_sessions())
             add, remove = access.difference(wanted, held)
             if add or remove:
                 self._firewall.apply(add, remove)

@@ -89,7 +89,7 @@ def test_serves_only_the_same_device_with_the_same_addresses_in_full() -> None:
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.lists(grants), st.lists(holdings))
+@given(st.lists(grants, unique_by=lambda grant: grant.session), st.lists(holdings))
 def test_difference_makes_what_is_held_into_what_is_wanted(wanted: list[Grant], found: list[Held]) -> None:
     before = {held.session: held for held in found}
     add, remove = access.difference(wanted, before)

@@ -349,7 +349,7 @@ def test_a_session_as_it_begins(store: Store, clock: Clock) -> None:
     assert (session.granted_at, session.ended_at, session.end) == (None, None, None)
     assert session.usage == Usage()
     assert store.session(session.id) == store.session_of(PHONE.mac) == session
-    assert store.live_sessions() == [session]
+    assert list(store.live_sessions()) == [session]
     assert store.challenge_of(PHONE.mac, clock()) is None
 
 
@@ -361,7 +361,7 @@ def test_a_session_that_came_over_ipv6_has_no_ipv4_address_yet(store: Store, clo
 def test_unknown_sessions(store: Store) -> None:
     assert store.session(256) is None
     assert store.session_of(PHONE.mac) is None
-    assert store.live_sessions() == []
+    assert list(store.live_sessions()) == []
     assert store.next_deadline() is None
 
 
@@ -422,7 +422,7 @@ def test_one_live_session_per_client(store: Store, clock: Clock) -> None:
     clock.move(10)
     second, replaced = store.open_session(sent(store, clock()), PHONE, "SMS", clock())
     assert replaced == [first.id]
-    assert store.live_sessions() == [other, second]
+    assert list(store.live_sessions()) == [other, second]
     ended = store.session(first.id)
     assert ended is not None
     assert (ended.ended_at, ended.end) == (clock(), End.REPLACED)

@@ -50,7 +50,7 @@ class Site(http.server.BaseHTTPRequestHandler):
         try:
             while True:
                 self.wfile.write(bytes(1000))
-                time.sleep(0.01)
+                time.sleep(0.001)
         except OSError:
             self.close_connection = True
 

@@ -68,7 +68,7 @@ def missing() -> dict[str, str]:
 class Venue:
     """Three hosts with everything running on them; leaving the context takes all of it away."""
 
-    def __init__(self, settings: str = "", separate: bool = True) -> None:
+    def __init__(self, settings: str = SETTINGS, separate: bool = True) -> None:
         self.scratch = Path(tempfile.mkdtemp(prefix="portald-"))
         self.hosts: list[Host] = []
         self.config = self.scratch / "portald.toml"
@@ -183,8 +183,8 @@ class Venue:
 
     def _write_settings(self) -> None:
         user = "nobody" if self.separated else pwd.getpwuid(os.getuid()).pw_name
-        text = SETTINGS.format(scratch=self.scratch, user=user, texts=TEXTS)
-        self.config.write_text(self._settings.format(scratch=self.scratch, user=user) or text)
+        text = self._settings.format(scratch=self.scratch, user=user, texts=TEXTS)
+        self.config.write_text(text)
         for folder in ("state", "run"):
             path = self.scratch / folder
             path.mkdir()
@@ -230,7 +230,17 @@ class Venue:
         return ["setpriv", *ids, "--no-new-privs", *rights, "--pdeathsig", "KILL", "--"]
 
     def program(self, module: str) -> list[str]:
-        return [sys.executable, "-m", module, "--config", str(self.config)]
+        # The environment is that of the systemd units.
+        return [
+            "env",
+            "MALLOC_ARENA_MAX=1",
+            "MALLOC_TRIM_THRESHOLD_=65536",
+            sys.executable,
+            "-m",
+            module,
+            "--config",
+            str(self.config),
+        ]
 
     def log(self, name: str) -> str:
         path = self.scratch / f"{name}.log"

@@ -13,7 +13,6 @@ from portald.firewall.flows import Flows
 from portald.firewall.guard import Guard
 from portald.model import Grant, Held, Usage
 
-TABLE = ("inet", "portald")
 GRANTS = ("sess4", "sess6")
 COUNTERS = ("acct_up", "acct_dn")
 
@@ -54,31 +53,35 @@ class NftFirewall:
             # Sets that another version laid out differently cannot be kept.  The next round
             # fills them again; until then guests are refused rather than let through.
             commands.nft(f"add table inet portald\ndelete table inet portald\n{self._ruleset}")
-        self._rules = _fingerprint(commands.nft_list("table", *TABLE))
+        self._rules = _fingerprint(commands.nft_list("--terse", "table"))
 
     def check(self) -> None:
         """Ask the kernel whether it would take the rules, changing nothing."""
-        commands.nft_list("tables")
         commands.run("nft", "-c", "-f", "-", input=f"add table inet portald\n{self._ruleset}")
 
     def read(self) -> Mapping[int, Held]:
         try:
-            listing = commands.nft_list("table", *TABLE)
+            rules = _fingerprint(commands.nft_list("--terse", "table"))
         except FirewallError as error:
             if "No such file" in str(error):
                 raise RulesMissing("table inet portald is gone") from error
             raise
-        if self._rules is None or _fingerprint(listing) != self._rules:
+        if rules != self._rules:
             raise RulesMissing("the rules in table inet portald are not those of portald")
         self._guard.verify()
-        sets = {
-            body["name"]: body.get("elem", [])
-            for item in listing
-            for kind, body in item.items()
-            if kind in ("set", "map")
-        }
-        self._elements = {name: {k: m for k, m, _ in _grants(sets[name])} for name in GRANTS}
-        return _held(sets)
+        found: dict[int, _Parts] = {}
+        # One set after the other: of ten thousand sessions each is ten megabytes for a moment.
+        for name in GRANTS:
+            self._elements[name] = {}
+            for element, mark in commands.nft_elements(name, kind="map"):
+                key = _key(element["elem"]["val"])
+                self._elements[name][key] = mark
+                found.setdefault(mark, _Parts()).grant(name, key, element["elem"]["expires"])
+        for name in COUNTERS:
+            for element in commands.nft_elements(name, kind="set"):
+                body = element["elem"]
+                found.setdefault(body["val"], _Parts()).count(name, body)
+        return {mark: parts.held(mark) for mark, parts in found.items()}
 
     def apply(self, add: Iterable[Grant], remove: Iterable[int]) -> None:
         add, remove = list(add), list(remove)
@@ -137,8 +140,7 @@ def _add(name: str, elements: list[Any]) -> list[Any]:
 def _command(verb: str, name: str, elements: list[Any]) -> list[Any]:
     if not elements:
         return []
-    family, table = TABLE
-    body = {"family": family, "table": table, "name": name, "elem": elements}
+    body = {"family": "inet", "table": "portald", "name": name, "elem": elements}
     return [{verb: {"element": body}}]
 
 
@@ -157,45 +159,46 @@ def _ports(name: str, ports: Sequence[int]) -> str:
     return flush + f"add element inet portald {name} {{ {', '.join(map(str, ports))} }}\n"
 
 
-def _grants(elements: list[Any]) -> Iterable[tuple[Key, int, int]]:
-    for element, mark in elements:
-        body = element["elem"]
-        value = body["val"]
-        key = tuple(value["concat"]) if isinstance(value, dict) else (value,)
-        yield key, mark, body["expires"]
+def _key(value: Any) -> Key:
+    return tuple(value["concat"]) if isinstance(value, dict) else (value,)
 
 
-def _held(sets: Mapping[str, list[Any]]) -> dict[int, Held]:
-    macs: dict[int, set[str]] = {}
-    addresses: dict[int, set[str]] = {}
-    seconds: dict[int, int] = {}
-    parts: dict[int, set[str]] = {}
-    counted: dict[str, dict[int, int]] = {}
-    for name in GRANTS:
-        for key, mark, expires in _grants(sets[name]):
-            macs.setdefault(mark, set()).add(key[0])
-            addresses.setdefault(mark, set()).update(key[1:])
-            seconds[mark] = min(seconds.get(mark, expires), expires)
-            parts.setdefault(mark, set()).add(name)
-    for name in COUNTERS:
-        bodies = [element["elem"] for element in sets[name]]
-        counted[name] = {body["val"]: body["counter"]["bytes"] for body in bodies}
-        for body in bodies:
-            parts.setdefault(body["val"], set()).add(name)
-            seconds[body["val"]] = min(seconds.get(body["val"], body["expires"]), body["expires"])
-    # A session without addresses yet has no element in sess4; that is complete.
-    needed = {"sess6", *COUNTERS}
-    return {
-        mark: Held(
-            session=mark,
-            mac=next(iter(sorted(macs.get(mark, ())))) if macs.get(mark) else "",
-            addresses=frozenset(addresses.get(mark, ())),
-            seconds=seconds[mark],
-            usage=Usage(counted["acct_up"].get(mark, 0), counted["acct_dn"].get(mark, 0)),
-            complete=needed <= have and len(macs.get(mark, ())) == 1,
+class _Parts:
+    """What was found in the kernel for one session."""
+
+    __slots__ = ("addresses", "bytes", "macs", "seconds", "seen")
+
+    def __init__(self) -> None:
+        self.macs: set[str] = set()
+        self.addresses: set[str] = set()
+        self.bytes = dict.fromkeys(COUNTERS, 0)
+        self.seconds: int | None = None
+        self.seen: set[str] = set()
+
+    def grant(self, name: str, key: Key, expires: int) -> None:
+        self.macs.add(key[0])
+        self.addresses.update(key[1:])
+        self._expires(name, expires)
+
+    def count(self, name: str, body: Mapping[str, Any]) -> None:
+        self.bytes[name] = body["counter"]["bytes"]
+        self._expires(name, body["expires"])
+
+    def _expires(self, name: str, seconds: int) -> None:
+        self.seen.add(name)
+        self.seconds = seconds if self.seconds is None else min(self.seconds, seconds)
+
+    def held(self, session: int) -> Held:
+        # A session without addresses yet has no element in sess4; that is complete.
+        complete = {"sess6", *COUNTERS} <= self.seen and len(self.macs) == 1
+        return Held(
+            session=session,
+            mac=min(self.macs, default=""),
+            addresses=frozenset(self.addresses),
+            seconds=self.seconds or 0,
+            usage=Usage(self.bytes["acct_up"], self.bytes["acct_dn"]),
+            complete=complete,
         )
-        for mark, have in parts.items()
-    }
 
 
 def _fingerprint(listing: list[dict[str, Any]]) -> str:

@@ -286,9 +286,10 @@ class Store:
         row = self._connection.execute(query, (mac,)).fetchone()
         return _session(row) if row else None
 
-    def live_sessions(self) -> list[Session]:
+    def live_sessions(self) -> Iterator[Session]:
+        """Yield the live sessions one by one: a round needs none of them twice."""
         rows = self._connection.execute(f"{_SESSIONS} WHERE s.ended_at IS NULL ORDER BY s.id")
-        return [_session(row) for row in rows]
+        return (_session(row) for row in rows)
 
     def ended_sessions(self, limit: int) -> list[Session]:
         """Return the latest ended sessions, newest first."""

@@ -262,7 +262,15 @@ def test_a_change_is_one_run_of_nft_however_many_are_online(
     assert [run[0] for run in runs if run[0] != "conntrack"] == ["nft", "nft"]
     runs.clear()
     nft.read()
-    assert [run[0] for run in runs if run[0] != "conntrack"] == ["nft", "ip", "ip"]
+    assert [run[0] for run in runs if run[0] != "conntrack"] == [
+        "nft",
+        "ip",
+        "ip",
+        "nft",
+        "nft",
+        "nft",
+        "nft",
+    ]
 
 
 def test_without_privileges_the_error_names_the_capability(tmp_path: Path) -> None:

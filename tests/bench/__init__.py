@@ -1,0 +1,1 @@
+"""Measures what the README promises, on this machine: ``make bench``."""
