@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from portald import access
 from portald.config import Config
 from portald.errors import FirewallError, RulesMissing
-from portald.model import Held
+from portald.model import Grant, Held
 from portald.ports import Clock, Firewall, Neighbours
 from portald.store import Store
 
 log = logging.getLogger(__name__)
 
-EARLY = 0.5
+EARLY = 1.25
 """Seconds before its deadline at which a session is ended: its last bytes are then still read,
-where the kernel, ending it by itself, would lose them."""
+where the kernel, ending it by itself, would lose them.  The kernel counts in whole seconds."""
 FORGET_AFTER = 2 * 86_400
 
 
@@ -79,19 +79,28 @@ class Rounds:
         now = self._clock()
         self._store.add_usage(held)
         present = self._neighbours.addresses()
-        with self._turn:
-            for session in self._store.end_due(now + EARLY):
-                log.info("event=session_ended session=%d reason=expired", session)
-            moved = access.moved(self._store.live_sessions(), present)
-            self._store.set_addresses(moved, now)
-            longest = self._config.firewall.longest
-            wanted = (access.grant(session, longest, now) for session in self._store.live_sessions())
-            add, remove = access.difference(wanted, held)
-            if add or remove:
-                self._firewall.apply(add, remove)
-                self._store.set_granted([grant.session for grant in add], now)
-                log.info("event=repaired added=%d removed=%d", len(add), len(remove))
+        for session in self._store.end_due(now + EARLY):
+            log.info("event=session_ended session=%d reason=expired", session)
+        self._store.set_addresses(access.moved(self._store.live_sessions(), present), now)
+        longest = self._config.firewall.longest
+        wanted = (access.grant(session, longest, now) for session in self._store.live_sessions())
+        add, remove = access.difference(wanted, held)
+        if add or remove:
+            self._apply(add, remove, now)
         self._store.forget(now - FORGET_AFTER)
+
+    def _apply(self, add: Sequence[Grant], remove: Sequence[int], now: float) -> None:
+        """Make the changes that are still right: guests came and went while they were worked out.
+
+        Working them out takes long when thousands are online, and no guest waits for it.
+        """
+        with self._turn:
+            live = self._store.live_among([*remove, *(grant.session for grant in add)])
+            add = [grant for grant in add if grant.session in live]
+            remove = [session for session in remove if session not in live]
+            self._firewall.apply(add, remove)
+            self._store.set_granted([grant.session for grant in add], now)
+        log.info("event=repaired added=%d removed=%d", len(add), len(remove))
 
     def _read(self) -> Mapping[int, Held]:
         try:

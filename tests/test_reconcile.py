@@ -155,7 +155,7 @@ def test_a_session_lasts_until_its_deadline(product: Product, phone: Client, clo
         clock.move(10)
         assert product.rounds.round()
         assert product.firewall.read()[opened.id].seconds <= live(product, opened.id).expires_at - clock()  # type: ignore[operator]
-    clock.move(9.4)
+    clock.move(10 - EARLY - 0.1)
     assert product.rounds.round()
     assert product.portal.status(phone) is not None
     clock.move(0.1)

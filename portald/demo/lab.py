@@ -95,6 +95,25 @@ class Host:
         end(self._holder)
 
 
+def opened(paths: Sequence[Path], scratch: Path) -> str:
+    """Return shell that lets everybody see files even where their folder is closed to others.
+
+    It mounts an open folder over the closed one, so run it in a mount namespace of its own:
+    on a ``Host``, or after ``unshare --mount``.
+    """
+    script = ""
+    for top in {Path("/", *path.parts[1:2]) for path in paths}:
+        inside = [path for path in paths if path.is_relative_to(top)]
+        if all(folder.stat().st_mode & 1 for path in inside for folder in (path, *path.parents)):
+            continue
+        aside = scratch / f"aside-{top.name}"
+        script += f"mkdir {aside}; mount --rbind {top} {aside}; "
+        script += f"mount -t tmpfs -o mode=755 tmpfs {top}; "
+        for path in inside:
+            script += f"mkdir -p {path}; mount --rbind {aside / path.relative_to(top)} {path}; "
+    return script
+
+
 def cable(a: Host, a_name: str, b: Host, b_name: str) -> None:
     """Connect two hosts by a virtual Ethernet cable."""
     a.run("ip", "link", "add", a_name, "type", "veth", "peer", "name", b_name, "netns", str(b._holder.pid))

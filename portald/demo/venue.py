@@ -26,7 +26,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from portald.demo import internet, phone, views
-from portald.demo.lab import Host, LabError, cable, until
+from portald.demo.lab import Host, LabError, cable, opened, until
 from portald.system import our_files
 
 PORTAL = "10.77.0.1"
@@ -68,11 +68,11 @@ def missing() -> dict[str, str]:
 class Venue:
     """Three hosts with everything running on them; leaving the context takes all of it away."""
 
-    def __init__(self, settings: str = SETTINGS, separate: bool = True) -> None:
+    def __init__(self, settings: str = SETTINGS) -> None:
         self.scratch = Path(tempfile.mkdtemp(prefix="portald-"))
         self.hosts: list[Host] = []
         self.config = self.scratch / "portald.toml"
-        self.separated = separate and _can_separate()
+        self.separated = False
         self._settings = settings
         self.daemon: subprocess.Popen[Any] | None = None
         self.helper: subprocess.Popen[Any] | None = None
@@ -107,6 +107,7 @@ class Venue:
         self._build_internet()
         self._build_gateway()
         self.phone = self.guest("phone")
+        self.separated = self._separate()
         self._write_settings()
 
     def host(self, name: str) -> Host:
@@ -181,6 +182,14 @@ class Venue:
         with (self.scratch / f"{host.name}-dnsmasq.log").open("wb") as log:
             host.start("dnsmasq", *common, *(f"--{option}" for option in options), output=log)
 
+    def _separate(self) -> bool:
+        """Make portald runnable by nobody on the gateway; false if we cannot become nobody."""
+        needed = [Path(sys.base_prefix), Path(sys.prefix), our_files("nftables").parent]
+        if os.getuid() == 0:
+            self.gateway.run("sh", "-ec", opened(needed, self.scratch))
+        trial = [*self._as_nobody(), "env", sys.executable, "-c", "import portald.daemon"]
+        return subprocess.run(self.gateway.command(*trial), capture_output=True, cwd="/").returncode == 0
+
     def _write_settings(self) -> None:
         user = "nobody" if self.separated else pwd.getpwuid(os.getuid()).pw_name
         text = self._settings.format(scratch=self.scratch, user=user, texts=TEXTS)
@@ -202,12 +211,12 @@ class Venue:
     def start_helper(self) -> None:
         rights = ["--inh-caps=-all,+net_admin", "--ambient-caps=-all,+net_admin"]
         rights += ["--bounding-set=-all,+net_admin"]
-        command = self._as_nobody(*rights, group=True) + self.program("portald.helper")
+        command = self._limited(*rights) + self.program("portald.helper")
         listener = self.scratch / "run" / "firewall.sock"
         self.helper = self._service("portald-firewall", command, listener)
 
     def start_daemon(self) -> None:
-        command = self._as_nobody("--inh-caps=-all", "--bounding-set=-all") + self.program("portald")
+        command = self._limited("--inh-caps=-all", "--bounding-set=-all") + self.program("portald")
         self.daemon = self._service("portald", command, self.scratch / "run" / "admin.sock")
 
     def _service(self, name: str, command: Sequence[str], listener: Path) -> subprocess.Popen[Any]:
@@ -222,9 +231,10 @@ class Venue:
             raise LabError(f"{name} ended at once:\n{self.log(name)}")
         return process
 
-    def _as_nobody(self, *rights: str, group: bool = False) -> list[str]:
-        if not self.separated:
-            return []
+    def _limited(self, *rights: str) -> list[str]:
+        return self._as_nobody(*rights) if self.separated else []
+
+    def _as_nobody(self, *rights: str) -> list[str]:
         ids = [f"--reuid={_NOBODY.pw_uid}", f"--regid={_NOBODY.pw_gid}", "--clear-groups"]
         # Changing the user forgets the parent-death signal, so it is set once more.
         return ["setpriv", *ids, "--no-new-privs", *rights, "--pdeathsig", "KILL", "--"]
@@ -375,12 +385,3 @@ bound|renew)
     echo "nameserver $dns" > /etc/resolv.conf ;;
 esac
 """
-
-
-def _can_separate() -> bool:
-    """Tell whether this package can be run by nobody: we must be root, and it must be readable."""
-    if os.getuid() != 0 or not our_files("nftables").exists():
-        return False
-    command = ["setpriv", f"--reuid={_NOBODY.pw_uid}", f"--regid={_NOBODY.pw_gid}", "--clear-groups"]
-    command += ["--", sys.executable, "-c", "import portald.daemon"]
-    return subprocess.run(command, capture_output=True, cwd="/").returncode == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
@@ -17,6 +18,7 @@ class MemoryFirewall:
         self._clock = clock
         self._held: dict[int, tuple[Held, float]] = {}
         self._installed = False
+        self._lock = threading.Lock()
 
     def setup(self) -> None:
         self._installed = True
@@ -27,18 +29,23 @@ class MemoryFirewall:
         now = self._clock()
         return {
             session: replace(held, seconds=int(until - now))
-            for session, (held, until) in self._held.items()
+            for session, (held, until) in self._copy().items()
             if until > now
         }
 
     def apply(self, add: Iterable[Grant], remove: Iterable[int]) -> None:
         if not self._installed:
             raise RulesMissing("setup was not called")
-        for session in remove:
-            self._held.pop(session, None)
-        for grant in add:
-            held = Held(grant.session, grant.mac, grant.addresses, grant.seconds, Usage())
-            self._held[grant.session] = (held, self._clock() + grant.seconds)
+        with self._lock:
+            for session in remove:
+                self._held.pop(session, None)
+            for grant in add:
+                held = Held(grant.session, grant.mac, grant.addresses, grant.seconds, Usage())
+                self._held[grant.session] = (held, self._clock() + grant.seconds)
+
+    def _copy(self) -> dict[int, tuple[Held, float]]:
+        with self._lock:
+            return dict(self._held)
 
     def teardown(self) -> None:
         self._held.clear()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -43,17 +44,22 @@ class NftFirewall:
         self._flows = Flows()
         self._elements: dict[str, dict[Key, int]] = {name: {} for name in GRANTS}
         self._rules: str | None = None
+        # Changes come one after the other; reading goes on beside them, and ``_changes`` tells
+        # whether what was read is still news.
+        self._changing = threading.Lock()
+        self._changes = 0
 
     def setup(self) -> None:
-        # The guard first: from here on a missing ruleset means closed.
-        self._guard.setup()
-        try:
-            commands.nft(self._ruleset)
-        except FirewallError:
-            # Sets that another version laid out differently cannot be kept.  The next round
-            # fills them again; until then guests are refused rather than let through.
-            commands.nft(f"add table inet portald\ndelete table inet portald\n{self._ruleset}")
-        self._rules = _fingerprint(commands.nft_list("--terse", "table"))
+        with self._changing:
+            # The guard first: from here on a missing ruleset means closed.
+            self._guard.setup()
+            try:
+                commands.nft(self._ruleset)
+            except FirewallError:
+                # Sets that another version laid out differently cannot be kept.  The next round
+                # fills them again; until then guests are refused rather than let through.
+                commands.nft(f"add table inet portald\ndelete table inet portald\n{self._ruleset}")
+            self._rules = _fingerprint(commands.nft_list("--terse", "table"))
 
     def check(self) -> None:
         """Ask the kernel whether it would take the rules, changing nothing."""
@@ -69,18 +75,22 @@ class NftFirewall:
         if rules != self._rules:
             raise RulesMissing("the rules in table inet portald are not those of portald")
         self._guard.verify()
+        changes = self._changes
         found: dict[int, _Parts] = {}
+        elements: dict[str, dict[Key, int]] = {name: {} for name in GRANTS}
         # One set after the other: of ten thousand sessions each is ten megabytes for a moment.
         for name in GRANTS:
-            self._elements[name] = {}
             for element, mark in commands.nft_elements(name, kind="map"):
                 key = _key(element["elem"]["val"])
-                self._elements[name][key] = mark
+                elements[name][key] = mark
                 found.setdefault(mark, _Parts()).grant(name, key, element["elem"]["expires"])
         for name in COUNTERS:
             for element in commands.nft_elements(name, kind="set"):
                 body = element["elem"]
                 found.setdefault(body["val"], _Parts()).count(name, body)
+        with self._changing:
+            if changes == self._changes:  # else what is remembered is newer than what was read
+                self._elements = elements
         return {mark: parts.held(mark) for mark, parts in found.items()}
 
     def apply(self, add: Iterable[Grant], remove: Iterable[int]) -> None:
@@ -101,30 +111,32 @@ class NftFirewall:
         self._rules = None
 
     def _change(self, add: list[Grant], remove: list[int]) -> None:
+        gone = {*remove, *(grant.session for grant in add)}
         new: dict[str, dict[Key, Grant]] = {
             "sess4": {(g.mac, address): g for g in add for address in g.addresses},
             "sess6": {(g.mac,): g for g in add},
         }
-        gone = {*remove, *(grant.session for grant in add)}
-        script: list[Any] = []
-        after: dict[str, dict[Key, int]] = {}
-        for name in GRANTS:
-            known = self._elements[name]
-            # What these sessions had, and what others had under the keys that are now theirs.
-            old = {key: mark for key, mark in known.items() if mark in gone}
-            old |= {key: known[key] for key in new[name] if key in known}
-            fresh = {key: grant.session for key, grant in new[name].items()} | old
-            script += _delete(name, [[_value(key), mark] for key, mark in fresh.items()])
-            script += _add(
-                name, [[_element(_value(k), g.seconds), g.session] for k, g in new[name].items()]
-            )
-            after[name] = {key: mark for key, mark in known.items() if key not in old}
-            after[name] |= {key: grant.session for key, grant in new[name].items()}
-        for name in COUNTERS:
-            script += _delete(name, list(gone))
-            script += _add(name, [_element(g.session, g.seconds) for g in add])
-        commands.nft_json(script)
-        self._elements = after
+        with self._changing:
+            old: dict[str, dict[Key, int]] = {}
+            script: list[Any] = []
+            for name in GRANTS:
+                known, coming = self._elements[name], new[name]
+                # What these sessions had, and what others had under the keys that are now theirs.
+                old[name] = {k: mark for k, mark in known.items() if mark in gone or k in coming}
+                fresh = {key: grant.session for key, grant in coming.items()} | old[name]
+                script += _delete(name, [[_value(key), mark] for key, mark in fresh.items()])
+                script += _add(
+                    name, [[_element(_value(k), g.seconds), g.session] for k, g in coming.items()]
+                )
+            for name in COUNTERS:
+                script += _delete(name, list(gone))
+                script += _add(name, [_element(grant.session, grant.seconds) for grant in add])
+            commands.nft_json(script)
+            for name in GRANTS:
+                for key in old[name]:
+                    del self._elements[name][key]
+                self._elements[name].update({key: grant.session for key, grant in new[name].items()})
+            self._changes += 1
 
 
 def _delete(name: str, elements: list[Any]) -> list[Any]:

@@ -30,34 +30,48 @@ _MAC = re.compile(r"(?:[0-9a-f]{2}:){5}[0-9a-f]{2}")
 
 
 class RemoteFirewall:
-    """The unprivileged end; reconnects by itself, raises ``FirewallError`` while it cannot."""
+    """The unprivileged end; reconnects by itself, raises ``FirewallError`` while it cannot.
+
+    Reading has a connection of its own: with thousands online it takes a while, and a guest who
+    has just typed the code must not wait for it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._reads, self._writes = _Connection(path), _Connection(path)
+
+    def setup(self) -> None:
+        self._writes.ask("setup")
+
+    def read(self) -> Mapping[int, Held]:
+        return {row[0]: _held(row) for row in self._reads.ask("read")}
+
+    def apply(self, add: Iterable[Grant], remove: Iterable[int]) -> None:
+        rows = [[g.session, g.mac, sorted(g.addresses), g.seconds] for g in add]
+        removed = list(remove)
+        if rows or removed:
+            self._writes.ask("apply", add=rows, remove=removed)
+
+    def teardown(self) -> None:
+        self._writes.ask("teardown")
+
+    def close(self) -> None:
+        self._reads.close()
+        self._writes.close()
+
+
+class _Connection:
+    """One request at a time, over a socket that is opened when it is needed."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._lock = threading.Lock()
         self._socket: socket.socket | None = None
 
-    def setup(self) -> None:
-        self._ask("setup")
-
-    def read(self) -> Mapping[int, Held]:
-        rows = self._ask("read")
-        return {row[0]: _held(row) for row in rows}
-
-    def apply(self, add: Iterable[Grant], remove: Iterable[int]) -> None:
-        rows = [[g.session, g.mac, sorted(g.addresses), g.seconds] for g in add]
-        removed = list(remove)
-        if rows or removed:
-            self._ask("apply", add=rows, remove=removed)
-
-    def teardown(self) -> None:
-        self._ask("teardown")
-
     def close(self) -> None:
         with self._lock:
             self._drop()
 
-    def _ask(self, verb: str, **arguments: Any) -> Any:
+    def ask(self, verb: str, **arguments: Any) -> Any:
         request = {"verb": verb, **arguments}
         with self._lock:
             reused = self._socket is not None
@@ -109,7 +123,6 @@ class Server:
         self._firewall = firewall
         self._networks = tuple(networks)
         self._allowed = allowed
-        self._lock = threading.Lock()
 
     def serve(self, listener: socket.socket) -> None:
         """Accept connections until the listener is closed; each has a thread of its own."""
@@ -140,8 +153,7 @@ class Server:
     def answer(self, request: Any) -> dict[str, Any]:
         """Return the answer to a request, however wrong the request is."""
         try:
-            with self._lock:
-                return {"result": self._do(request)}
+            return {"result": self._do(request)}
         except RulesMissing as error:
             return {"error": str(error), "kind": "rules"}
         except FirewallError as error:

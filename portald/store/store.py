@@ -291,6 +291,12 @@ class Store:
         rows = self._connection.execute(f"{_SESSIONS} WHERE s.ended_at IS NULL ORDER BY s.id")
         return (_session(row) for row in rows)
 
+    def live_among(self, session_ids: Iterable[int]) -> set[int]:
+        """Return which of these sessions are live."""
+        query = "SELECT id FROM sessions WHERE id = ? AND ended_at IS NULL"
+        found = (self._connection.execute(query, (number,)).fetchone() for number in session_ids)
+        return {row["id"] for row in found if row}
+
     def ended_sessions(self, limit: int) -> list[Session]:
         """Return the latest ended sessions, newest first."""
         rows = self._connection.execute(

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from portald.demo.lab import opened
 from tests.lab_fixtures import require_lab
 
-ROOT = Path(__file__).parent.parent.parent
+NEEDED = [Path(sys.base_prefix), Path(sys.prefix), Path(__file__).parent.parent.parent]
 WALK = [
     "DHCP lease", "IPv6 address", "probe over IPv4", "probe over IPv6", "HTTPS over IPv4",
     "HTTPS over IPv6", "splash page", "number posted", "text in the sandbox", "code posted", "nftables elements",
@@ -47,32 +48,13 @@ def test_an_ordinary_user_gets_the_same(tmp_path: Path) -> None:
     require_lab()
     if os.getuid() == 0:
         become = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all"]
-        view = f"{readable(tmp_path)} cd /; exec {' '.join(become)} " + '"$@"'
+        view = f"{opened(NEEDED, tmp_path)} cd /; exec {' '.join(become)} " + '"$@"'
         done = demo("unshare", "--mount", "sh", "-ec", view, "-", HOME="/tmp", TMPDIR="/tmp")
     else:
         done = demo()
     assert done.returncode == 0, done.stdout + done.stderr
     assert "runs without any capability" not in done.stdout, "it was root after all"
     assert steps(done.stdout) == WALK
-
-
-def readable(scratch: Path) -> str:
-    """Return shell that shows Python and this checkout even where their folder is closed to others.
-
-    It mounts an open folder over the closed one, in a mount namespace of its own.
-    """
-    needed = {Path(sys.base_prefix), Path(sys.prefix), ROOT}
-    script = ""
-    for top in {Path("/", *path.parts[1:2]) for path in needed}:
-        inside = [path for path in needed if path.is_relative_to(top)]
-        if all(p.stat().st_mode & 1 for path in inside for p in (path, *path.parents)):
-            continue
-        aside = scratch / top.name
-        aside.mkdir()
-        script += f"mount --rbind {top} {aside}; mount -t tmpfs -o mode=755 tmpfs {top}; "
-        for path in inside:
-            script += f"mkdir -p {path}; mount --rbind {aside / path.relative_to(top)} {path}; "
-    return script
 
 
 def test_without_namespaces_it_says_that_nothing_is_enforced(tmp_path: Path) -> None:

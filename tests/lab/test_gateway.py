@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -375,7 +376,7 @@ def test_a_plan_with_minutes_ends_by_itself(venue: Venue, join: Callable[[str], 
     shorten(venue, session, 3)
     assert online(venue, short)
     until(lambda: not online(venue, short), "the session does not end", 8)
-    assert session not in {row["id"] for row in venue.sessions()}
+    until(lambda: session not in {row["id"] for row in venue.sessions()}, "the store does not end it")
 
 
 def shorten(venue: Venue, session: int, seconds: float) -> None:
@@ -406,6 +407,19 @@ def test_logs_and_database_hold_no_code_and_logs_no_number(venue: Venue, granted
         assert f"code={code}" not in logs
         assert text["body"].encode() not in state
     assert Path(venue.scratch / "state" / "portald.db").stat().st_mode & 0o077 == 0
+
+
+def test_portald_has_no_capability_and_the_helper_one(venue: Venue) -> None:
+    if os.getuid() != 0 or not venue.separated:
+        pytest.skip("only real root can become two other users")
+    for process, expected in ((venue.daemon, 0), (venue.helper, 1 << 12)):
+        assert process
+        status = Path(f"/proc/{process.pid}/status").read_text()
+        fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+        for kind in ("CapEff", "CapPrm", "CapBnd"):
+            assert int(fields[kind], 16) == expected, (kind, fields[kind])
+        assert fields["Uid"].split()[0] == "65534"
+        assert fields["NoNewPrivs"] == "1"
 
 
 def test_the_portal_gives_no_reason_to_fail(venue: Venue) -> None:
