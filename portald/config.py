@@ -131,7 +131,7 @@ class Web:
     """The guests' pages."""
 
     port: int = setting("where portald listens; port 80 of the gateway leads here", 8080, 1, 65535)
-    url: str | None = setting("the portal's address for guests, if not http://<gateway>/", None)
+    url: str | None = setting("the portal's address for guests, if not http://GATEWAY/", None)
     threads: int = setting("requests answered at a time", 12, 2, 64)
 
     def __post_init__(self) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 
 import waitress.server
 
-from portald import __version__, config, otp, phone, sms
+from portald import __version__, config, phone, sms
 from portald.config import Config
 from portald.errors import ConfigError, PortaldError
 from portald.firewall.memory import MemoryFirewall
@@ -28,6 +28,7 @@ from portald.ports import Firewall, Neighbours
 from portald.reconcile import Rounds
 from portald.sms.codes import Codes
 from portald.store import Store
+from portald.store.key import secret_key
 from portald.system import fail, notify, set_up_logs, unix_listener
 from portald.web.admin import admin_app
 from portald.web.capture import Capture
@@ -101,7 +102,7 @@ class Daemon:
             settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise ConfigError(f"state_dir: {settings.state_dir}: {error.strerror}") from error
-        key = otp.secret_key(settings.state_dir / "portald.key")
+        key = secret_key(settings.state_dir / "portald.key")
         self._store = Store(settings.state_dir / "portald.db")
         firewall, neighbours = enforcement(settings)
         turn = threading.Lock()

@@ -1,0 +1,224 @@
+"""The documents tell the truth: settings, modules, commands and links. ``python -m tests.test_docs`` mends them."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from portald import config, sms
+from portald.ctl import _parser as ctl_parser
+from portald.daemon import _parser as daemon_parser
+
+ROOT = Path(__file__).parent.parent
+README = ROOT / "README.md"
+DOCUMENTS = [
+    README,
+    *(ROOT / name for name in ("CHANGELOG.md", "CONTRIBUTING.md")),
+    *ROOT.glob("docs/*.md"),
+]
+
+
+# The settings ---------------------------------------------------------------------------------
+
+
+def settings() -> str:
+    tables: list[tuple[str, Any]] = [
+        ("At the top", config.Config),
+        ("`[[zones]]`, one for each guest network", config.Zone),
+        *((f"`[{name}]`", kind) for name, kind in (
+            ("otp", config.Otp), ("limits", config.Limits), ("numbers", config.Numbers),
+            ("web", config.Web), ("firewall", config.Firewall),
+        )),
+        *((f'`[[sms]]` with `type = "{name}"`', kind) for name, kind in sms.PROVIDERS.items()),
+    ]  # fmt: skip
+    return "\n".join("\n".join(table(title, kind)) for title, kind in tables)
+
+
+def table(title: str, kind: Any) -> Iterator[str]:
+    yield f"\n**{title}**\n"
+    yield "| setting | default | meaning |"
+    yield "| --- | --- | --- |"
+    for field in dataclasses.fields(kind):
+        if dataclasses.is_dataclass(field.default) or field.name in ("zones", "sms"):
+            continue
+        yield f"| `{field.name}` | {default(field)} | {limits(field)} |"
+
+
+def default(field: Any) -> str:
+    if field.default_factory is not dataclasses.MISSING:
+        return f"`{toml(field.default_factory())}`"
+    if field.default is dataclasses.MISSING:
+        return "needed"
+    return "" if field.default is None else f"`{toml(field.default)}`"
+
+
+def toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{k} = {toml(v)}" for k, v in value.items()) + " }" if value else "{}"
+    if isinstance(value, (tuple, list)):
+        return "[" + ", ".join(toml(v) for v in value) + "]"
+    return str(value) if isinstance(value, (int, float)) else f'"{value}"'
+
+
+def limits(field: Any) -> str:
+    low, high = field.metadata.get("low"), field.metadata.get("high")
+    if low is None:
+        return str(field.metadata["help"])
+    return (
+        f"{field.metadata['help']} ({low} to {high})"
+        if high
+        else f"{field.metadata['help']} (at least {low})"
+    )
+
+
+# The map --------------------------------------------------------------------------------------
+
+
+def modules() -> Iterator[tuple[str, str]]:
+    for path in sorted((ROOT / "portald").rglob("*.py"), key=lambda p: (len(p.parts), p.parts)):
+        name = str(path.relative_to(ROOT / "portald"))
+        doc = ast.get_docstring(ast.parse(path.read_text()))
+        assert doc, f"{name} says nothing about itself"
+        yield name, doc.splitlines()[0]
+
+
+def code_map() -> str:
+    rows = dict(modules())
+    width = max(map(len, rows))
+    return "\n```\n" + "\n".join(f"{name:<{width}}  {line}" for name, line in rows.items()) + "\n```\n"
+
+
+# Keeping them ---------------------------------------------------------------------------------
+
+
+def written(text: str) -> str:
+    for name, content in (("settings", settings()), ("map", code_map())):
+        start, end = re.escape(f"<!-- {name}:"), re.escape(f"<!-- end of {name} -->")
+        text, found = re.subn(
+            rf"({start}[^\n]*-->\n).*?({end})",
+            lambda m, c=content: m[1] + c + "\n" + m[2],
+            text,
+            flags=re.S,
+        )
+        assert found == 1, name
+    return text
+
+
+def test_the_readme_has_every_setting_and_every_module() -> None:
+    text = README.read_text()
+    assert text == written(text), "run: python -m tests.test_docs"
+
+
+def blocks(language: str) -> list[str]:
+    return [b for d in DOCUMENTS for b in re.findall(rf"```{language}\n(.*?)```", d.read_text(), re.S)]
+
+
+def commands() -> list[str]:
+    return [
+        line.split(" #")[0].strip() for block in blocks("sh") for line in block.splitlines() if line.strip()
+    ]
+
+
+# Where each command of the documents is run for real.
+RUN_BY = {
+    "make demo": ".ci/run",
+    "make test": ".ci/run",
+    "make install": "tests/test_install.py",
+    "editor /etc/portald/portald.toml": "",
+    "portalctl check": "tests/test_ctl.py",
+    "systemctl enable --now portald-firewall portald": "tests/test_install.py",
+    "portalctl status": "tests/test_ctl.py",
+    "portalctl sessions": "tests/test_ctl.py",
+    "portalctl sessions --ended": "tests/test_ctl.py",
+    "portalctl revoke 256": "tests/test_ctl.py",
+    "portalctl texts": "tests/test_ctl.py",
+    "ssh -L 8081:/run/portald/admin.sock gateway": "",
+    "portald sandbox": "tests/test_daemon.py",
+}
+
+
+@pytest.mark.parametrize("command", commands())
+def test_every_command_shown_is_run_somewhere(command: str) -> None:
+    where = RUN_BY[command]
+    words = command.split()
+    if words[0] == "portalctl":
+        ctl_parser().parse_args(words[1:])
+        assert f'"{words[1]}"' in (ROOT / where).read_text()
+    elif words[0] == "portald":
+        daemon_parser().parse_args(words[1:])
+        assert f'"{words[1]}"' in (ROOT / where).read_text()
+    elif words[0] == "make":
+        dry = subprocess.run(["make", "-n", words[1]], cwd=ROOT, capture_output=True, text=True)
+        assert dry.returncode == 0
+        assert words[1] in (ROOT / where).read_text()
+
+
+def test_the_units_named_are_the_units_there_are() -> None:
+    enabled = ["systemctl", "enable", "--now", "portald-firewall", "portald"][3:]
+    assert {f"{name}.service" for name in enabled} == {p.name for p in (ROOT / "systemd").glob("*.service")}
+
+
+@pytest.mark.parametrize("block", [*blocks("toml"), (ROOT / "docs/portald.toml").read_text()])
+def test_every_settings_example_is_valid(
+    block: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    (tmp_path / "twilio").write_text("secret")
+    settings = config.build(config.Config, tomllib.loads(block))
+    sms.make(settings.sms)
+
+
+def test_the_commented_examples_are_valid_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (ROOT / "docs/portald.toml").read_text()
+    text = re.sub(r"^# (\[\[sms\]\]|\w+ = )", r"\1", text, flags=re.M)
+    text = text.replace("/etc/portald/sms.token", str(tmp_path / "twilio"))
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    (tmp_path / "twilio").write_text("secret")
+    settings = config.build(config.Config, tomllib.loads(text))
+    sms.make(settings.sms)
+    assert {table["type"] for table in settings.sms} == set(sms.PROVIDERS)
+    assert settings.numbers.allowed
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_somewhere(document: Path) -> None:
+    for target in re.findall(r"\]\((?!http)([^)#]+)\)", document.read_text()):
+        assert (document.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_files_named_exist(document: Path) -> None:
+    for name in re.findall(
+        r"`((?:portald|tests|nftables|templates|systemd)/[\w./-]+)`", document.read_text()
+    ):
+        assert (ROOT / name).exists(), name
+
+
+def test_every_portalctl_command_is_in_the_readme() -> None:
+    help_text = subprocess.run(
+        [sys.executable, "-c", "from portald.ctl import _parser; print(_parser().format_help())"],
+        capture_output=True, text=True, cwd=ROOT, check=True,
+    ).stdout  # fmt: skip
+    for command in re.findall(r"^    (\w+) ", help_text, re.M):
+        assert f"portalctl {command}" in README.read_text(), command
+
+
+def test_the_changelog_knows_this_version() -> None:
+    from portald import __version__
+
+    assert f"## {__version__}" in (ROOT / "CHANGELOG.md").read_text()
+
+
+if __name__ == "__main__":
+    README.write_text(written(README.read_text()))
