@@ -77,7 +77,7 @@ class Rounds:
     def _round(self) -> None:
         held = self._read()
         now = self._clock()
-        self._store.add_usage(held)
+        self._store.add_reading(held, now)
         present = self._neighbours.addresses()
         for session in self._store.end_due(now + EARLY):
             log.info("event=session_ended session=%d reason=expired", session)
@@ -100,7 +100,7 @@ class Rounds:
             remove = [session for session in remove if session not in live]
             self._firewall.apply(add, remove)
             self._store.set_granted([grant.session for grant in add], now)
-        log.info("event=repaired added=%d removed=%d", len(add), len(remove))
+        log.info("event=kernel_changed added=%d removed=%d", len(add), len(remove))
 
     def _read(self) -> Mapping[int, Held]:
         try:

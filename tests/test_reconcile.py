@@ -429,3 +429,13 @@ def test_the_pause_ends_with_the_next_session(product: Product, phone: Client, c
     assert product.rounds._pause() == pytest.approx(2 - EARLY)
     clock.move(10)
     assert product.rounds._pause() == 0.05
+
+
+def test_a_grant_nobody_wrote_down_is_found(product: Product, phone: Client) -> None:
+    """Killed after the kernel had it and before the store knew: the guest's page must go on."""
+    opened = product.log_in(phone)
+    product.store._connection.execute("UPDATE sessions SET granted_at = NULL")
+    assert product.rounds.round()
+    found = product.portal.status(phone)
+    assert found is not None
+    assert (found.id, found.granted_at) == (opened.id, product.clock())

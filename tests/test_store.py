@@ -494,32 +494,32 @@ def usage(store: Store, session: Session) -> Usage:
 def test_usage_is_what_the_counters_grew_by(store: Store, clock: Clock) -> None:
     session = online(store, clock())
     for up, down in ((5, 70), (5, 70), (8, 100)):
-        store.add_usage(reading(session, up, down))
+        store.add_reading(reading(session, up, down), 0)
     assert usage(store, session) == Usage(8, 100)
     # The kernel was set up again: its counters begin at zero, ours go on.
-    store.add_usage(reading(session, 1, 2))
+    store.add_reading(reading(session, 1, 2), 0)
     assert usage(store, session) == Usage(9, 102)
-    store.add_usage(reading(session, 3, 2))
+    store.add_reading(reading(session, 3, 2), 0)
     assert usage(store, session) == Usage(11, 102)
 
 
 def test_usage_after_a_renewal_counts_from_zero(store: Store, clock: Clock) -> None:
     session = online(store, clock())
-    store.add_usage(reading(session, 10, 10))
+    store.add_reading(reading(session, 10, 10), 0)
     store.set_granted([session.id], clock())
-    store.add_usage(reading(session, 15, 10))
+    store.add_reading(reading(session, 15, 10), 0)
     assert usage(store, session) == Usage(25, 20)
 
 
 def test_usage_of_others_and_of_the_ended_is_not_counted(store: Store, clock: Clock) -> None:
     session, other = online(store, clock()), online(store, clock(), OTHER)
-    store.add_usage(reading(other, 1, 1) | {999: Held(999, "x", frozenset(), 9, Usage(9, 9))})
+    store.add_reading(reading(other, 1, 1) | {999: Held(999, "x", frozenset(), 9, Usage(9, 9))}, 0)
     assert usage(store, session) == Usage()
     assert usage(store, other) == Usage(1, 1)
     store.end_session(other.id, End.LEFT, clock())
-    store.add_usage(reading(other, 5, 5))
+    store.add_reading(reading(other, 5, 5), 0)
     assert usage(store, other) == Usage(1, 1)
-    store.add_usage({})
+    store.add_reading({}, 0)
 
 
 def test_granted_at_is_the_first_time(store: Store, clock: Clock) -> None:

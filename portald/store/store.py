@@ -329,21 +329,29 @@ class Store:
 
     # What the rounds write -------------------------------------------------------------------
 
-    def add_usage(self, held: Mapping[int, Held]) -> None:
-        """Add what the kernel's counters grew by since they were last read."""
+    def add_reading(self, held: Mapping[int, Held], now: float) -> None:
+        """Add what the kernel's counters grew by since they were last read.
+
+        A grant that is seen whole for the first time is recorded too: portald may have been
+        killed between giving it to the kernel and writing that down.
+        """
         if not held:
             return
         with self._transaction() as connection:
-            marks = "SELECT id, read_up, read_down FROM sessions WHERE ended_at IS NULL"
+            live = "SELECT id, read_up, read_down, granted_at FROM sessions WHERE ended_at IS NULL"
             changes = []
-            for row in connection.execute(marks):
-                reading = held[row["id"]].usage if row["id"] in held else None
-                before = Usage(row["read_up"], row["read_down"])
-                if reading is not None and reading != before:
+            for row in connection.execute(live):
+                found = held.get(row["id"])
+                if found is None:
+                    continue
+                before, reading = Usage(row["read_up"], row["read_down"]), found.usage
+                first = now if row["granted_at"] is None and found.complete else None
+                if reading != before or first is not None:
                     grown = access.growth(before, reading)
-                    changes.append((grown.up, grown.down, reading.up, reading.down, row["id"]))
+                    changes.append((grown.up, grown.down, reading.up, reading.down, first, row["id"]))
             connection.executemany(
-                "UPDATE sessions SET up = up + ?, down = down + ?, read_up = ?, read_down = ? WHERE id = ?",
+                "UPDATE sessions SET up = up + ?, down = down + ?, read_up = ?, read_down = ?,"
+                " granted_at = coalesce(granted_at, ?) WHERE id = ?",
                 changes,
             )
 
