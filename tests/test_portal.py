@@ -542,7 +542,14 @@ def test_no_log_line_has_a_code_or_a_number(
     portal.revoke(opened.id)
     refusal(lambda: portal.confirm(phone, code))
 
-    for event in ("text_failed", "text_sent", "session_opened", "grant_failed", "round_failed", "kernel_changed"):
+    for event in (
+        "text_failed",
+        "text_sent",
+        "session_opened",
+        "grant_failed",
+        "round_failed",
+        "kernel_changed",
+    ):
         assert f"event={event}" in caplog.text
     assert "event=revoke_failed" in caplog.text
     assert "event=session_ended" in caplog.text

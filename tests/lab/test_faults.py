@@ -193,7 +193,7 @@ def test_logging_in_while_the_helper_is_away(venue: Venue) -> None:
     assert "Almost there" in page
     assert 'http-equiv="refresh"' in page
     assert not online(venue, late)
-    assert "could not be compared" in venue.ctl("status", check=False)
+    until(lambda: "could not be compared" in venue.ctl("status", check=False), "the operator is not told")
     venue.start_helper()
     until(lambda: online(venue, late), "the grant does not come")
     until(
