@@ -23,8 +23,7 @@ def grant(session: Session, longest: int, now: float) -> Grant:
     by itself if portald never comes back to renew it.
     """
     left = longest if session.expires_at is None else math.floor(session.expires_at - now)
-    addresses = frozenset(sorted(session.addresses)[:MOST_ADDRESSES])
-    return Grant(session.id, session.mac, addresses, max(1, min(left, longest)))
+    return Grant(session.id, session.mac, session.addresses, max(1, min(left, longest)))
 
 
 def difference(wanted: Iterable[Grant], held: Mapping[int, Held]) -> tuple[list[Grant], list[int]]:
@@ -55,13 +54,17 @@ def serves(held: Held | None, grant: Grant) -> bool:
 def moved(sessions: Iterable[Session], present: Mapping[str, frozenset[str]]) -> dict[int, frozenset[str]]:
     """Return the sessions whose client has other addresses now.
 
-    A client that is not seen keeps what it had: it may only be asleep.
+    A client that is not seen keeps what it had: it may only be asleep.  What it had comes first
+    where it shows more addresses than it may use: others can add to that list by forged ARP.
     """
-    return {
-        session.id: present[session.mac]
-        for session in sessions
-        if present.get(session.mac, session.addresses) != session.addresses
-    }
+    found = {}
+    for session in sessions:
+        seen = present.get(session.mac, session.addresses)
+        known, new = sorted(seen & session.addresses), sorted(seen - session.addresses)
+        addresses = frozenset((known + new)[:MOST_ADDRESSES])
+        if addresses != session.addresses:
+            found[session.id] = addresses
+    return found
 
 
 def growth(before: Usage, reading: Usage) -> Usage:

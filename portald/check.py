@@ -54,6 +54,10 @@ def _numbers(settings: Config) -> Iterator[Finding]:
         phone.check(settings.numbers)
     except ConfigError as error:
         yield Finding(Level.FAIL, str(error))
+        return
+    if not settings.numbers.allowed:
+        cure = f'set allowed = ["{settings.numbers.country}", …] in [numbers]'
+        yield Finding(Level.WARN, "texts go to numbers of every country, dear ones too", cure)
 
 
 def _providers(settings: Config) -> Iterator[Finding]:

@@ -114,7 +114,8 @@ class Limits:
     texts_per_client: int = setting("texts asked for by one device in 24 hours", 8, 1)
     texts_per_client_burst: int = setting("texts asked for by one device in 10 minutes", 3, 1)
     texts: int = setting("texts in all in 24 hours: what you are ready to pay for", 500, 1)
-    guesses_per_number: int = setting("codes typed for one number in an hour", 15, 1)
+    texts_per_hour: int = setting("texts in all in an hour, so that a flood leaves some for later", 100, 1)
+    guesses_per_number: int = setting("codes typed for one number in an hour", 30, 1)
     guesses_per_client: int = setting("codes typed on one device in an hour", 15, 1)
 
 
@@ -173,6 +174,7 @@ class Config:
     zones: tuple[Zone, ...] = setting("the guest networks, each a [[zones]] table")
     otp: Otp = setting("the [otp] table", Otp())
     limits: Limits = setting("the [limits] table", Limits())
+    keep_days: int = setting("days after which ended sessions and their numbers are deleted", 90, 1)
     numbers: Numbers = setting("the [numbers] table", Numbers())
     web: Web = setting("the [web] table", Web())
     firewall: Firewall = setting("the [firewall] table", Firewall())

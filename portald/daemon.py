@@ -13,9 +13,6 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
-
-import waitress.server
 
 from portald import __version__, config, phone, sms
 from portald.config import Config
@@ -33,6 +30,7 @@ from portald.system import fail, notify, set_up_logs, unix_listener
 from portald.web.admin import admin_app
 from portald.web.capture import Capture
 from portald.web.guest import guest_app
+from portald.web.server import Server, remember_macs
 
 log = logging.getLogger("portald")
 
@@ -122,8 +120,11 @@ class Daemon:
             self._rounds.wake,
         )
         guest = Capture(guest_app(portal, key), settings)
+        listeners = _guest_listeners(settings.web.port)
+        if settings.firewall.backend != "memory":
+            remember_macs(listeners)
         self._servers = [
-            Server(guest, _guest_listeners(settings.web.port), threads=settings.web.threads),
+            Server(guest, listeners, threads=settings.web.threads),
             # Apart from the guests', so that no crowd of them can shut the operator out.
             Server(
                 admin_app(portal, self._rounds, key),
@@ -180,36 +181,6 @@ class Pool:
 
     def stop(self) -> None:
         self._executor.shutdown(wait=True, cancel_futures=True)
-
-
-class Server:
-    """A waitress server with a thread and a table of connections of its own."""
-
-    def __init__(self, app: Any, listeners: Sequence[socket.socket], threads: int) -> None:
-        self._server = waitress.server.create_server(
-            app,
-            map={},
-            sockets=list(listeners),
-            threads=threads,
-            connection_limit=1000,
-            channel_timeout=20,
-            cleanup_interval=5,
-            asyncore_use_poll=True,
-            max_request_body_size=65_536,
-            max_request_header_size=16_384,
-            ident=None,
-        )
-        self._thread = threading.Thread(target=self.run, name="server", daemon=True)
-
-    def run(self) -> None:
-        self._server.run()
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._server.close()
-        self._server.task_dispatcher.shutdown(cancel_pending=True, timeout=5)
 
 
 def _guest_listeners(port: int) -> list[socket.socket]:

@@ -36,6 +36,7 @@ def for_text(otp: Otp, limits: Limits, mac: str, number: str) -> list[Allowance]
         Allowance(f"burst:{mac}", limits.texts_per_client_burst, 600, Reason.TOO_SOON),
         Allowance(f"texts:{number}", limits.texts_per_number, DAY, Reason.TOO_MANY_TEXTS),
         Allowance(f"texts:{mac}", limits.texts_per_client, DAY, Reason.TOO_MANY_TEXTS),
+        Allowance("texts-hour", limits.texts_per_hour, HOUR, Reason.BUSY),
         Allowance("texts", limits.texts, DAY, Reason.BUSY),
     ]
 

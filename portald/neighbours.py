@@ -29,10 +29,15 @@ class KernelNeighbours:
         self._zones = tuple(zones)
 
     def client(self, ip: str) -> Client | None:
-        address = ip_address(ip)
+        bare, _, interface = ip.partition("%")
+        address = ip_address(bare)
+        if address.is_link_local and not interface:
+            return None  # it may be on any of them, as another device each time
         with IPRoute() as netlink:
             for zone in self._zones:
                 if isinstance(address, IPv4Address) and not _inside(address, zone):
+                    continue
+                if interface and interface != zone.interface:
                     continue
                 index = _index(zone.interface)
                 mac = index and _mac(netlink, address, index)
@@ -59,7 +64,7 @@ class PretendNeighbours:
         self._zones = tuple(zones)
 
     def client(self, ip: str) -> Client | None:
-        address = ip_address(ip)
+        address = ip_address(ip.partition("%")[0])
         for zone in self._zones:
             if isinstance(address, IPv4Address) and _inside(address, zone):
                 return Client("02:00:" + address.packed.hex(":"), ip, zone.name)

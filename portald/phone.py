@@ -65,8 +65,12 @@ def mask(number: str) -> str:
 
 
 def mask_all(text: str) -> str:
-    """Return a text with everything that looks like a telephone number masked."""
-    return _NUMBER.sub(lambda found: mask(found[0]), text)
+    """Return a text fit for a log or a terminal.
+
+    What looks like a telephone number is masked, and what could steer a terminal is replaced.
+    """
+    plain = "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)
+    return _NUMBER.sub(lambda found: mask(found[0]), plain)
 
 
 _NUMBER = re.compile(r"\+\d[\d ().-]{5,18}\d|(?<!\w)(?<!\d[.:-])\d{9,15}(?!\w|[.:-]\w)")

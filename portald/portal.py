@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from ipaddress import ip_address
 
 from portald import access, limits, otp, phone
 from portald.config import Config, Zone
@@ -44,10 +43,17 @@ class Portal:
 
     # Guests ------------------------------------------------------------------------------
 
-    def who(self, ip: str) -> Client:
-        """Return the device behind a connection's address, by the kernel's word alone."""
-        client = self._neighbours.client(str(ip_address(ip.partition("%")[0])))
+    def who(self, ip: str, mac: str | None = None) -> Client:
+        """Return the device behind a connection, by the kernel's word alone.
+
+        ``ip`` is the connection's address, with its %interface if it is link-local; ``mac`` is
+        who opened it.  A neighbour table can be lied to by ARP; then the two differ.
+        """
+        client = self._neighbours.client(ip)
         if client is None:
+            raise Refused(Reason.CLIENT_UNKNOWN)
+        if mac is not None and mac != client.mac:
+            log.warning("event=mac_conflict ip=%s opened_by=%s neighbour=%s", ip, mac, client.mac)
             raise Refused(Reason.CLIENT_UNKNOWN)
         return client
 
@@ -76,7 +82,8 @@ class Portal:
         allowances = limits.for_text(self.config.otp, self.config.limits, client.mac, number)
         challenge = self._store.open_challenge(client, number, allowances, self.config.otp.lifetime, now)
         if not self._later(lambda: self._send(challenge)):
-            self._give_up(challenge, Outcome.TEMPORARY, "too many texts are being sent at once")
+            self._store.text_failed(challenge.id, Outcome.TEMPORARY, "too many texts at once")
+            self._store.give_back(allowances)
             raise Refused(Reason.BUSY, retry_after=5)
         return challenge
 

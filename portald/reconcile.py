@@ -18,7 +18,8 @@ log = logging.getLogger(__name__)
 EARLY = 1.25
 """Seconds before its deadline at which a session is ended: its last bytes are then still read,
 where the kernel, ending it by itself, would lose them.  The kernel counts in whole seconds."""
-FORGET_AFTER = 2 * 86_400
+DAY = 86_400
+FORGET_AFTER = 2 * DAY
 
 
 class Rounds:
@@ -87,7 +88,7 @@ class Rounds:
         add, remove = access.difference(wanted, held)
         if add or remove:
             self._apply(add, remove, now)
-        self._store.forget(now - FORGET_AFTER)
+        self._store.forget(now - FORGET_AFTER, now - self._config.keep_days * DAY)
 
     def _apply(self, add: Sequence[Grant], remove: Sequence[int], now: float) -> None:
         """Make the changes that are still right: guests came and went while they were worked out.

@@ -39,13 +39,12 @@ def unix_listener(path: Path, mode: int) -> socket.socket:
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         _clear(path)
-        # Created closed, opened by chmod: there is no moment at which others may connect.
-        before = os.umask(0o177)
+        # By umask rather than chmod: a chmod would follow a link put in its place.
+        before = os.umask(0o777 & ~mode)
         try:
             listener.bind(str(path))
         finally:
             os.umask(before)
-        os.chmod(path, mode)
         listener.listen(64)
     except OSError as error:
         listener.close()

@@ -58,15 +58,14 @@ def test_grant_lasts_as_long_as_the_session_but_not_longer_than_longest(
     assert access.grant(given_session, 600, NOW) == Grant(256, MAC, HERE, seconds)
 
 
-def test_grant_has_a_few_addresses_only_and_always_the_same() -> None:
-    many = frozenset(f"10.77.0.{i}" for i in range(100))
-    granted = access.grant(session(addresses=many), 600, NOW).addresses
-    assert len(granted) == access.MOST_ADDRESSES
-    assert granted < many
-    assert (
-        access.grant(session(addresses=frozenset(sorted(many, reverse=True))), 600, NOW).addresses
-        == granted
-    )
+def test_what_a_device_had_comes_before_what_others_add_to_it() -> None:
+    """Twelve forged ARP answers must not push the guest's own address out of its grant."""
+    own = frozenset({"10.77.0.72"})
+    forged = own | {f"10.77.0.{i}" for i in range(100, 112)}
+    (moved,) = access.moved([session(addresses=own)], {MAC: forged}).values()
+    assert len(moved) == access.MOST_ADDRESSES
+    assert own < moved < forged
+    assert access.moved([session(addresses=moved)], {MAC: forged}) == {}, "and then it is quiet"
 
 
 @pytest.mark.parametrize(

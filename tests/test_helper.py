@@ -20,6 +20,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from portald.demo.lab import until
 from portald.errors import ConfigError, FirewallError, RulesMissing
 from portald.firewall.memory import MemoryFirewall
 from portald.firewall.remote import RemoteFirewall, Server, receive_frame, send_frame
@@ -93,6 +94,7 @@ GOOD = [256, MAC, ["10.77.0.5"], 60]
         [256, MAC, ["10.77.0.5"], 1.5],
         [256, MAC, ["10.77.0.5"], True],
         [256, MAC, ["10.77.0.5"]],
+        [256, MAC, [f"10.77.0.{n}" for n in range(9)], 60],
         [*GOOD, "more"],
         {},
         None,
@@ -279,3 +281,20 @@ def test_the_helper_without_privileges_says_so(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "CAP_NET_ADMIN is needed" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_too_much_at_once_is_refused(server: Server) -> None:
+    answer = server.answer({"verb": "apply", "add": [], "remove": [300] * 65_537})
+    assert "too much" in answer["error"]
+
+
+def test_a_crowd_of_connections_does_not_become_a_crowd_of_threads(address: Path) -> None:
+    crowd = [connect(address) for _ in range(30)]
+    until(lambda: threading.active_count() > 8, "nobody is served")
+    assert sum(thread.name.endswith("(_converse)") for thread in threading.enumerate()) <= 8
+    for connection in crowd:
+        connection.close()
+    until(lambda: not any(t.name.endswith("(_converse)") for t in threading.enumerate()), "threads stay")
+    remote = RemoteFirewall(address)
+    assert remote.read() == {}
+    remote.close()

@@ -29,7 +29,7 @@ LEVEL = {name: len(LAYERS) - position for position, layer in enumerate(LAYERS) f
 ROOMS = {
     "flask": {"web"},
     "werkzeug": {"web"},
-    "waitress": {"daemon"},
+    "waitress": {"web/server.py"},
     "requests": {"sms/http.py"},
     "sqlite3": {"store"},
     "subprocess": {"firewall/commands.py", "demo"},

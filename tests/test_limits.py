@@ -32,6 +32,7 @@ def test_a_text_uses_up_every_limit() -> None:
         (13, 600, Reason.TOO_SOON),
         (11, 86_400, Reason.TOO_MANY_TEXTS),
         (12, 86_400, Reason.TOO_MANY_TEXTS),
+        (100, 3_600, Reason.BUSY),
         (14, 86_400, Reason.BUSY),
     }
 
@@ -51,10 +52,10 @@ def test_names_are_not_shared_among_allowances_of_one_use() -> None:
 
 def test_whose_a_text_is() -> None:
     mine = limits.for_text(OTP, SETTINGS, MAC, NUMBER)
-    assert shared(mine, limits.for_text(OTP, SETTINGS, OTHER_MAC, NUMBER)) == {1, 11, 14}
+    assert shared(mine, limits.for_text(OTP, SETTINGS, OTHER_MAC, NUMBER)) == {1, 11, 100, 14}
     # Another number at once, because the first was mistyped: no pause.
-    assert shared(mine, limits.for_text(OTP, SETTINGS, MAC, OTHER_NUMBER)) == {12, 13, 14}
-    assert shared(mine, limits.for_text(OTP, SETTINGS, OTHER_MAC, OTHER_NUMBER)) == {14}
+    assert shared(mine, limits.for_text(OTP, SETTINGS, MAC, OTHER_NUMBER)) == {12, 13, 100, 14}
+    assert shared(mine, limits.for_text(OTP, SETTINGS, OTHER_MAC, OTHER_NUMBER)) == {100, 14}
 
 
 def test_whose_a_guess_is() -> None:

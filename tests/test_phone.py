@@ -183,3 +183,11 @@ def test_mask_all_knows_the_numbers_of_every_country(country: str) -> None:
 @with_example("1", "+14155552671", ".")
 def test_mask_all_never_leaves_a_number(before: str, number: str, after: str) -> None:
     assert number not in phone.mask_all(before + number + after)
+
+
+@pytest.mark.parametrize("evil", ["\x1b[2J", "\x1b]0;owned\x07", "\x00", "\x9b31m", "\u202e", "\r"])
+def test_nothing_steers_a_terminal(evil: str) -> None:
+    shown = phone.mask_all(f"before{evil}after")
+    assert all(c.isprintable() for c in shown)
+    assert shown.startswith("before")
+    assert shown.endswith("after")

@@ -129,9 +129,14 @@ def test_a_stranger_is_unknown(product: Product) -> None:
     assert refusal(lambda: product.portal.who("10.77.0.99")).reason is Reason.CLIENT_UNKNOWN
 
 
-def test_an_ipv6_guest_is_known_without_its_zone(product: Product) -> None:
-    client = product.table.join("fe80::1", "02:cc:00:00:00:01")
-    assert product.portal.who("fe80:0::1%br-guest") == client
+def test_who_opened_the_connection_must_be_who_has_the_address(
+    product: Product, phone: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The neighbour table can be lied to; the first frame of the connection was what it was."""
+    assert product.portal.who(phone.ip, phone.mac) == phone
+    other = refusal(lambda: product.portal.who(phone.ip, "02:cc:00:00:00:66"))
+    assert other.reason is Reason.CLIENT_UNKNOWN
+    assert "event=mac_conflict" in caplog.text
 
 
 def test_an_ipv6_guest_is_granted_and_looked_at_again(product: Product) -> None:
@@ -605,3 +610,11 @@ def test_portal_needs_nothing_but_its_ports(product: Product) -> None:
     assert portal.sessions() == []
     assert portal.ended() == []
     assert portal.challenges() == []
+
+
+def test_busy_costs_the_guest_nothing(product: Product, phone: Client) -> None:
+    product.portal._later = lambda job: False
+    for _ in range(20):
+        assert refusal(lambda: product.portal.request_code(phone, NUMBER)).retry_after == 5
+    product.portal._later = lambda job: job() is None
+    assert product.portal.request_code(phone, NUMBER)

@@ -562,8 +562,35 @@ def test_forget_removes_what_is_over_and_keeps_the_rest(store: Store, clock: Clo
     clock.move(1000)
     kept = sent(store, clock(), OTHER)
     spend(store, [Allowance("new", 1, 100, Reason.BUSY)], clock())
-    store.forget(clock() - 500)
+    store.forget(clock() - 500, 0)
     assert rows(store, "SELECT name FROM quotas") == [("new",)]
     assert [challenge.mac for challenge in store.challenges(9)] == [PHONE.mac, OTHER.mac]
     assert store.challenge_of(OTHER.mac, clock()) == kept
     assert store.session(session.id) == session
+
+
+def test_old_sessions_and_their_numbers_are_deleted_for_good(
+    store: Store, clock: Clock, tmp_path: Path
+) -> None:
+    gone, kept = online(store, clock()), online(store, clock(), OTHER, "+4915123450000")
+    store.end_session(gone.id, End.LEFT, clock())
+    clock.move(1000)
+    store.end_session(kept.id, End.LEFT, clock())
+    store.forget(clock(), clock() - 500)
+    assert store.session(gone.id) is None
+    assert store.session(kept.id) is not None
+    assert rows(store, "SELECT number FROM accounts") == [("+4915123450000",)]
+    store._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    on_disk = b"".join(path.read_bytes() for path in tmp_path.glob("portald.db*"))
+    assert gone.account.number.encode() not in on_disk
+    assert b"+4915123450000" in on_disk
+
+
+def test_giving_back_never_goes_below_nothing(store: Store) -> None:
+    one = [Allowance("one", 1, 100, Reason.BUSY)]
+    spend(store, one, 0)
+    store.give_back(one)
+    store.give_back(one)
+    spend(store, one, 0)
+    with pytest.raises(Refused):
+        spend(store, one, 0)

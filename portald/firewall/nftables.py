@@ -98,19 +98,20 @@ class NftFirewall:
         if not add and not remove:
             return
         try:
-            self._change(add, remove)
+            held = self._change(add, remove)
         except FirewallError:
             self.read()
-            self._change(add, remove)
+            held = self._change(add, remove)
         renewed = {grant.session for grant in add}
-        self._flows.cut(session for session in remove if session not in renewed)
+        # Only what was held: another number may be the mark of another program's connections.
+        self._flows.cut(held.intersection(remove) - renewed)
 
     def teardown(self) -> None:
         commands.nft("add table inet portald\ndelete table inet portald\n")
         self._guard.teardown()
         self._rules = None
 
-    def _change(self, add: list[Grant], remove: list[int]) -> None:
+    def _change(self, add: list[Grant], remove: list[int]) -> set[int]:
         gone = {*remove, *(grant.session for grant in add)}
         new: dict[str, dict[Key, Grant]] = {
             "sess4": {(g.mac, address): g for g in add for address in g.addresses},
@@ -137,6 +138,7 @@ class NftFirewall:
                     del self._elements[name][key]
                 self._elements[name].update({key: grant.session for key, grant in new[name].items()})
             self._changes += 1
+        return {mark for marks in old.values() for mark in marks.values()}
 
 
 def _delete(name: str, elements: list[Any]) -> list[Any]:

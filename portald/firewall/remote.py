@@ -24,6 +24,9 @@ from portald.ports import Firewall
 log = logging.getLogger(__name__)
 
 MOST_BYTES = 16 * 2**20
+MOST_ROWS = 65_536
+MOST_ADDRESSES = 8
+MOST_CONNECTIONS = 8
 LONGEST = 604_800
 TIMEOUT = 40  # longer than the helper gives its own commands
 _MAC = re.compile(r"(?:[0-9a-f]{2}:){5}[0-9a-f]{2}")
@@ -123,6 +126,7 @@ class Server:
         self._firewall = firewall
         self._networks = tuple(networks)
         self._allowed = allowed
+        self._room = threading.BoundedSemaphore(MOST_CONNECTIONS)
 
     def serve(self, listener: socket.socket) -> None:
         """Accept connections until the listener is closed; each has a thread of its own."""
@@ -136,19 +140,24 @@ class Server:
                 log.warning("event=peer_refused uid=%d", uid)
                 connection.close()
                 continue
+            if not self._room.acquire(blocking=False):
+                log.warning("event=peer_refused reason=too_many_connections")
+                connection.close()
+                continue
             threading.Thread(target=self._converse, args=(connection,), daemon=True).start()
 
     def _converse(self, connection: socket.socket) -> None:
-        with connection:
-            while True:
-                try:
+        try:
+            with connection:
+                while True:
                     request = receive_frame(connection)
                     send_frame(connection, self.answer(request))
-                except (OSError, EOFError):
-                    return
-                except ValueError as error:
-                    log.warning("event=frame_refused error=%s", error)
-                    return
+        except (OSError, EOFError):
+            return
+        except ValueError as error:
+            log.warning("event=frame_refused error=%s", error)
+        finally:
+            self._room.release()
 
     def answer(self, request: Any) -> dict[str, Any]:
         """Return the answer to a request, however wrong the request is."""
@@ -167,6 +176,8 @@ class Server:
             case {"verb": "read"}:
                 return [_row(held) for held in self._firewall.read().values()]
             case {"verb": "apply", "add": list(add), "remove": list(remove)}:
+                if len(add) + len(remove) > MOST_ROWS:
+                    raise FirewallError("refused: too much at once")
                 grants = [self._grant(row) for row in add]
                 return self._firewall.apply(grants, [_session(number) for number in remove])
             case _:
@@ -180,6 +191,7 @@ class Server:
                 and not int(mac[:2], 16) & 1  # a group of devices is no device
                 and seconds is not True
                 and 0 < seconds <= LONGEST
+                and len(addresses) <= MOST_ADDRESSES
             ):
                 inside = frozenset(self._address(address) for address in addresses)
                 return Grant(_session(session), mac, inside, seconds)

@@ -67,6 +67,8 @@ class Store:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA foreign_keys = ON")
+            # What is deleted is overwritten: a number must not stay readable in the file.
+            connection.execute("PRAGMA secure_delete = ON")
             self._local.connection = connection
             self._connections.append(connection)
         return connection
@@ -110,6 +112,14 @@ class Store:
     def forgive(self, name: str) -> None:
         """Forget what was counted under a name."""
         self._connection.execute("DELETE FROM quotas WHERE name = ?", (name,))
+
+    def give_back(self, allowances: Iterable[Allowance]) -> None:
+        """Undo the counting of something that did not happen."""
+        with self._transaction() as connection:
+            connection.executemany(
+                "UPDATE quotas SET used = used - 1 WHERE name = ? AND used > 0",
+                [(allowance.name,) for allowance in allowances],
+            )
 
     def wait_for(self, name: str, now: float) -> float:
         """Return the seconds until a quota is fresh again, 0 if it is."""
@@ -380,11 +390,19 @@ class Store:
                     [(session_id, address, now) for address in addresses],
                 )
 
-    def forget(self, before: float) -> None:
-        """Delete challenges and quotas that nothing depends on any more."""
+    def forget(self, challenges_before: float, sessions_before: float) -> None:
+        """Delete what nothing depends on any more, and sessions that ended long ago.
+
+        A number none of whose sessions are left is deleted with them.
+        """
         with self._transaction() as connection:
-            connection.execute("DELETE FROM challenges WHERE expires_at < ?", (before,))
-            connection.execute("DELETE FROM quotas WHERE ends_at < ?", (before,))
+            connection.execute("DELETE FROM challenges WHERE expires_at < ?", (challenges_before,))
+            connection.execute("DELETE FROM quotas WHERE ends_at < ?", (challenges_before,))
+            old = "SELECT id FROM sessions WHERE ended_at < ?"
+            connection.execute(f"DELETE FROM addresses WHERE session_id IN ({old})", (sessions_before,))
+            gone = connection.execute("DELETE FROM sessions WHERE ended_at < ?", (sessions_before,))
+            if gone.rowcount:
+                connection.execute("DELETE FROM accounts WHERE id NOT IN (SELECT account_id FROM sessions)")
 
 
 def _account(row: sqlite3.Row, account_id: int) -> Account:

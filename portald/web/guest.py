@@ -16,6 +16,7 @@ from portald.errors import Reason, Refused
 from portald.model import Client, State
 from portald.portal import Portal
 from portald.web.common import Forms, make_app, refusal
+from portald.web.server import MAC
 
 log = logging.getLogger(__name__)
 
@@ -45,16 +46,19 @@ _SORRY = "That is our fault, not yours. Please try again in a moment."
 def _pages(portal: Portal, forms: Forms) -> Blueprint:
     pages = Blueprint("guest", __name__)
 
+    def who() -> Client:
+        return portal.who(request.remote_addr or "", request.environ.get(MAC))
+
     def client() -> Client:
         """Return who asks; a form must have come from a page made for the same device."""
-        asking = portal.who(request.remote_addr or "")
+        asking = who()
         if request.method == "POST":
             forms.check(asking.mac)
         return asking
 
     @pages.get("/")
     def splash() -> Any:
-        asking = portal.who(request.remote_addr or "")
+        asking = who()
         if portal.status(asking):
             return redirect("/status", 303)
         if portal.pending(asking):
@@ -78,7 +82,7 @@ def _pages(portal: Portal, forms: Forms) -> Blueprint:
 
     @pages.get("/code")
     def code() -> Any:
-        asking = portal.who(request.remote_addr or "")
+        asking = who()
         if portal.status(asking):
             return redirect("/status", 303)
         context = code_context(asking)
@@ -133,7 +137,7 @@ def _pages(portal: Portal, forms: Forms) -> Blueprint:
 
     @pages.get("/status")
     def status() -> Any:
-        asking = portal.who(request.remote_addr or "")
+        asking = who()
         session = portal.status(asking)
         if session is None:
             return redirect("/", 303)

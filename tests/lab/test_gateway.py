@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import re
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -110,10 +112,15 @@ def test_any_resolver_is_the_gateways(venue: Venue) -> None:
 def test_dns_is_too_little_for_a_tunnel(venue: Venue, join: Callable[[str], Host]) -> None:
     greedy = join("greedy")
     answered = int(do(greedy, "dns", PORTAL, SITE, "300", "0"))
-    assert 40 <= answered <= 120
+    assert 30 <= answered <= 90
     time.sleep(1)
     assert do(greedy, "dns", PORTAL, SITE, "3", "450").strip() == "0"
     assert do(venue.phone, "dns", PORTAL, SITE, "5", "0").strip() == "5", "others are not held back"
+
+
+def test_dns_has_no_tcp_before_login(venue: Venue) -> None:
+    for server in (PORTAL, "8.8.8.8"):
+        assert venue.do(venue.phone, "connect", server, "53")["error"] == "ConnectionRefusedError"
 
 
 @pytest.mark.parametrize("port", ["22", "9998"])
@@ -140,7 +147,7 @@ def test_one_device_cannot_take_all_connections(venue: Venue, join: Callable[[st
         f"  try: s.connect(('{PORTAL}',80)); held.append(s)\n  except OSError: pass\n"
         "print(len(held))\n"
     )
-    assert 10 <= int(hog.run(sys.executable, "-I", "-c", code)) <= 40
+    assert 5 <= int(hog.run(sys.executable, "-I", "-c", code)) <= 21
     assert venue.fetch(venue.phone, f"http://{PORTAL}/")["status"] == 200
 
 
@@ -311,6 +318,119 @@ def test_spoofed_frames_reach_nobody(
     assert inject(victim_mac, thief_ip, "other-address") == 0
     do(granted, "udp", victim_ip, "5000", WEB[0], "9999", "still-own", "5")
     assert sink("still-own") == 5, "the victim's flow lives on"
+
+
+@pytest.fixture
+def reflected(venue: Venue) -> Callable[[], int]:
+    """Count packets that leave the gateway for an address nobody has."""
+    nft = venue.gateway.run
+    nft("nft", "add table inet watch")
+    nft("nft", "flush table inet watch")
+    nft("nft", "add chain inet watch out { type filter hook output priority 0; }")
+    nft("nft", "add rule inet watch out ip daddr 198.51.100.7 counter")
+
+    def count() -> int:
+        time.sleep(0.2)
+        (found,) = re.findall(r"packets (\d+)", nft("nft", "list", "chain", "inet", "watch", "out"))
+        return int(found)
+
+    return count
+
+
+def test_the_gateway_reflects_nothing(
+    venue: Venue, join: Callable[[str], Host], reflected: Callable[[], int]
+) -> None:
+    """Its echoes and refusals would carry a stranger's data to the sender that was forged."""
+    mirror = join("mirror")
+    mac = venue.mac(mirror)
+    for target in (PORTAL, "203.0.113.2"):
+        do(mirror, "echo", "wlan0", mac, GATEWAY_MAC, "198.51.100.7", target, "5")
+        frame = ["frame", "wlan0", mac, GATEWAY_MAC, "198.51.100.7", target, "7", "9", "x" * 500, "5"]
+        do(mirror, *frame)
+    do(mirror, "frame", "wlan0", mac, GATEWAY_MAC, "198.51.100.7", WEB[0], "7", "9", "x", "5")
+    assert reflected() == 0
+    do(venue.gateway, "udp", "0.0.0.0", "5004", "198.51.100.7", "9", "control", "2")
+    assert reflected() == 2
+
+
+def test_outsiders_cannot_pose_as_guests(venue: Venue, join: Callable[[str], Host]) -> None:
+    """An echo to the gateway's outer address would otherwise be answered to the guest."""
+    target = join("target")
+    rules = venue.gateway.run
+    rules("nft", "add table inet watch")
+    rules("nft", "flush table inet watch")
+    rules("nft", "add chain inet watch out { type filter hook output priority 0; }")
+    rules("nft", f"add rule inet watch out ip daddr {address(venue, target)} icmp type echo-reply counter")
+    outer = json.loads(venue.gateway.run("ip", "-j", "link", "show", "wan"))[0]["address"]
+    inner = json.loads(venue.internet.run("ip", "-j", "link", "show", "eth0"))[0]["address"]
+    do(venue.internet, "echo", "eth0", inner, outer, address(venue, target), "203.0.113.2", "5")
+    assert "packets 0" in rules("nft", "list", "chain", "inet", "watch", "out")
+
+
+def test_forged_arp_does_not_push_a_guest_out(
+    venue: Venue, granted: Host, join: Callable[[str], Host]
+) -> None:
+    liar = join("arp-liar")
+    own = address(venue, granted)
+    forged = ",".join(f"10.77.0.{n}" for n in range(210, 230))
+    do(liar, "arp", "wlan0", venue.mac(granted), forged)
+    until(
+        lambda: any(
+            len(row["addresses"]) > 1 for row in venue.sessions() if row["mac"] == venue.mac(granted)
+        ),
+        "the forged addresses are not seen, so this proves nothing",
+    )
+    (row,) = [row for row in venue.sessions() if row["mac"] == venue.mac(granted)]
+    assert own in row["addresses"]
+    assert online(venue, granted)
+
+
+def test_a_lie_in_the_neighbour_table_makes_nobody_another(
+    venue: Venue, granted: Host, join: Callable[[str], Host]
+) -> None:
+    """The thief's own address is made to look like the guest's for the moment of the request."""
+    thief = join("neighbour-thief")
+    own, victim = address(venue, thief), venue.mac(granted)
+
+    def ask(flip: bool) -> str:
+        request = f"GET /status HTTP/1.1\r\nHost: {PORTAL}\r\n\r\n"
+        process = subprocess.Popen(
+            thief.command(sys.executable, "-I", wire.__file__, "late", PORTAL, request),
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        assert process.stdin
+        assert process.stdout
+        assert process.stdout.readline() == "connected\n"
+        neighbour = ["ip", "neigh", "replace", own, "dev", "br-guest", "nud", "reachable", "lladdr"]
+        if flip:
+            venue.gateway.run(*neighbour, victim)
+        process.stdin.write("go\n")
+        process.stdin.flush()
+        time.sleep(0.3)
+        venue.gateway.run(*neighbour, venue.mac(thief))
+        answer = process.communicate(timeout=20)[0]
+        return answer.split(" ")[1]
+
+    assert ask(flip=False) == "303", "by itself it is a device that is not signed in"
+    assert ask(flip=True) == "403", "and never the guest"
+    assert "event=mac_conflict" in venue.log("portald")
+
+
+def test_a_full_table_lets_nobody_through(venue: Venue, join: Callable[[str], Host]) -> None:
+    """Sixty-six thousand devices asked: the newcomer is refused rather than not counted."""
+    flood = join("flood")
+    late = join("latecomer")
+    do(flood, "many", "wlan0", GATEWAY_MAC, address(venue, flood), PORTAL, "66500")
+    assert int(do(late, "dns", PORTAL, SITE, "100", "0")) == 0
+    assert int(do(venue.phone, "dns", PORTAL, SITE, "1", "0")) <= 1
+    venue.gateway.run("nft", "flush set inet portald dns_rate")
+    assert int(do(late, "dns", PORTAL, SITE, "1", "0")) == 1
+
+
+def test_connections_that_drip_are_closed(venue: Venue, join: Callable[[str], Host]) -> None:
+    dripper = join("dripper")
+    assert int(do(dripper, "drip", PORTAL, "10", "20")) == 0
+    assert venue.fetch(dripper, f"http://{PORTAL}/")["status"] == 200
 
 
 def test_a_code_is_worth_nothing_on_another_device(venue: Venue, join: Callable[[str], Host]) -> None:

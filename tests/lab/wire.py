@@ -60,6 +60,76 @@ def frame(
             time.sleep(0.02)
 
 
+def echo(interface: str, smac: str, dmac: str, source: str, target: str, count: str) -> None:
+    body = b"\x08\0\0\0\0\1\0\1" + b"x" * 1000
+    body = body[:2] + struct.pack("!H", checksum(body)) + body[4:]
+    addresses = socket.inet_aton(source) + socket.inet_aton(target)
+    head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(body), 0, 0, 64, 1, 0) + addresses
+    head = head[:10] + struct.pack("!H", checksum(head)) + head[12:]
+    macs = bytes.fromhex((dmac + smac).replace(":", ""))
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as wire:
+        wire.bind((interface, 0))
+        for _ in range(int(count)):
+            wire.send(macs + b"\x08\x00" + head + body)
+
+
+def arp(interface: str, smac: str, addresses: str) -> None:
+    """Ask for the gateway as if each address were at ``smac``."""
+    mac = bytes.fromhex(smac.replace(":", ""))
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as wire:
+        wire.bind((interface, 0))
+        for address in addresses.split(","):
+            body = struct.pack("!HHBBH", 1, 0x0800, 6, 4, 1) + mac + socket.inet_aton(address)
+            body += bytes(6) + socket.inet_aton("10.77.0.1")
+            wire.send(b"\xff" * 6 + mac + b"\x08\x06" + body)
+
+
+def many(interface: str, dmac: str, source: str, target: str, count: str) -> None:
+    """Ask a DNS question from a new device each time."""
+    question = b"\0\1\1\0\0\1\0\0\0\0\0\0\3www\7example\3com\0\0\1\0\1"
+    datagram = struct.pack("!HHHH", 40_000, 53, 8 + len(question), 0) + question
+    addresses = socket.inet_aton(source) + socket.inet_aton(target)
+    head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(datagram), 0, 0, 64, 17, 0) + addresses
+    packet = b"\x08\x00" + head[:10] + struct.pack("!H", checksum(head)) + head[12:] + datagram
+    gateway = bytes.fromhex(dmac.replace(":", ""))
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as wire:
+        wire.bind((interface, 0))
+        for number in range(int(count)):
+            wire.send(gateway + b"\x02\x99" + struct.pack("!I", number) + packet)
+
+
+def late(address: str, request: str) -> None:
+    """Connect, wait for a line on standard input, send a request, print the first line back."""
+    with socket.create_connection((address, 80), 10) as connection:
+        print("connected", flush=True)
+        sys.stdin.readline()
+        connection.sendall(request.encode())
+        print(connection.recv(4096).split(b"\r\n")[0].decode(), flush=True)
+
+
+def drip(address: str, count: str, seconds: str) -> None:
+    """Hold connections open by a byte now and then; print how many are open at the end."""
+    held = []
+    for _ in range(int(count)):
+        connection = socket.create_connection((address, 80), 3)
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nX: ")
+        held.append(connection)
+    end = time.monotonic() + float(seconds)
+    while time.monotonic() < end:
+        time.sleep(2)
+        for connection in list(held):
+            try:
+                connection.sendall(b"a")
+                connection.setblocking(False)
+                if not connection.recv(1):
+                    held.remove(connection)
+            except BlockingIOError:
+                connection.setblocking(True)
+            except OSError:
+                held.remove(connection)
+    print(len(held))
+
+
 def dns(server: str, name: str, count: str, pad: str) -> None:
     question = b"".join(bytes([len(part)]) + part.encode() for part in name.split(".")) + b"\0\0\1\0\1"
     padding = (
