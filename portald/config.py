@@ -78,6 +78,10 @@ class Zone:
     def __post_init__(self) -> None:
         if not self.networks:
             raise ConfigError("networks: at least one network is needed")
+        if not re.fullmatch(r"[\w.@-]{1,15}", self.interface, re.ASCII):
+            raise ConfigError(f"interface: {self.interface!r} cannot be the name of an interface")
+        if self.address and not any(self.address in network for network in self.networks):
+            raise ConfigError(f"address: {self.address} is in none of the networks")
 
     @property
     def gateway(self) -> IPv4Address:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from portald import __version__, config
+from portald.display import amount
 from portald.errors import ConfigError, PortaldError
 from portald.system import fail
 
@@ -87,7 +88,7 @@ def _sessions(options: argparse.Namespace) -> int:
         row["since"] = _ago(row["started_at"])
         row["address"] = ", ".join(row["addresses"])
         row["left"] = _left(row["expires_at"]) if row["granted"] else "not granted yet"
-        row["up"], row["down"] = _amount(row["up"]), _amount(row["down"])
+        row["up"], row["down"] = amount(row["up"]), amount(row["down"])
     _print_table(
         rows,
         [
@@ -223,14 +224,6 @@ def _left(expires_at: float | None) -> str:
         return "no limit"
     seconds = max(0, int(expires_at - time.time()))  # noqa: TID251, a root
     return f"{seconds // 60}:{seconds % 60:02} min"
-
-
-def _amount(count: float) -> str:
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"
 
 
 if __name__ == "__main__":

@@ -435,3 +435,14 @@ def test_provider_type_of_a_wrong_kind(kind: Any) -> None:
 def test_no_provider_is_refused() -> None:
     with pytest.raises(ConfigError, match="at least one"):
         sms.make([])
+
+
+@pytest.mark.parametrize("name", ["", 'x" ; flush ruleset', "a b", "a" * 16, "br/guest", "bré"])
+def test_what_cannot_be_an_interface(name: str) -> None:
+    with pytest.raises(ConfigError, match="cannot be the name of an interface"):
+        Zone(interface=name, networks=(IPv4Network("10.77.0.0/24"),))
+
+
+def test_the_gateways_address_is_in_its_network() -> None:
+    with pytest.raises(ConfigError, match="in none of the networks"):
+        Zone(interface="x", networks=(IPv4Network("10.77.0.0/24"),), address=IPv4Address("10.78.0.1"))

@@ -18,7 +18,7 @@ LAYERS = [
     ["web"],
     ["portal", "reconcile"],
     ["store", "firewall", "sms", "neighbours"],
-    ["limits", "otp", "access", "phone"],
+    ["limits", "otp", "access", "phone", "display"],
     ["config", "system"],
     ["ports"],
     ["errors"],

@@ -60,6 +60,7 @@ class NftFirewall:
                 # fills them again; until then guests are refused rather than let through.
                 commands.nft(f"add table inet portald\ndelete table inet portald\n{self._ruleset}")
             self._rules = _fingerprint(commands.nft_list("--terse", "table"))
+        self.read()  # what an earlier helper put in is ours to take out
 
     def check(self) -> None:
         """Ask the kernel whether it would take the rules, changing nothing."""

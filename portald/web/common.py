@@ -12,6 +12,7 @@ from typing import Any
 from flask import Flask, Response, g, jsonify, render_template, request
 from werkzeug.exceptions import HTTPException
 
+from portald.display import amount, wait
 from portald.errors import Reason, Refused
 from portald.system import our_files
 
@@ -67,7 +68,7 @@ def make_app(name: str) -> Flask:
     """Return a Flask application with portald's templates, headers and errors."""
     app = Flask(name, template_folder=str(our_files("templates")), static_folder=None)
     app.config.update(MAX_CONTENT_LENGTH=16_384, MAX_FORM_MEMORY_SIZE=16_384, MAX_FORM_PARTS=20)
-    app.jinja_env.filters.update(wait=wait, bytes=human_bytes)
+    app.jinja_env.filters.update(wait=wait, amount=amount)
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.before_request(_new_nonce)
     app.context_processor(lambda: {"nonce": g.nonce})
@@ -112,24 +113,3 @@ def _http_error(error: HTTPException) -> Any:
     if wants_json():
         return jsonify(error=error.name.lower().replace(" ", "_"), retry_after=0), error.code
     return render_template("error.html", title=error.name, text=error.description), error.code
-
-
-def wait(seconds: float) -> str:
-    """Return a time in words a guest reads at a glance."""
-    whole = int(seconds + 0.999)
-    if whole <= 90:
-        return f"{whole} second" + ("s" if whole != 1 else "")
-    minutes = round(seconds / 60)
-    if minutes <= 90:
-        return f"{minutes} minutes"
-    hours = round(minutes / 60)
-    return f"{hours} hours" if hours < 48 else f"{round(hours / 24)} days"
-
-
-def human_bytes(count: float) -> str:
-    """Return an amount of data with its unit, in powers of 1000 as tariffs have it."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"

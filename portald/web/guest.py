@@ -49,11 +49,10 @@ def _pages(portal: Portal, forms: Forms) -> Blueprint:
     def who() -> Client:
         return portal.who(request.remote_addr or "", request.environ.get(MAC))
 
-    def client() -> Client:
-        """Return who asks; a form must have come from a page made for the same device."""
+    def sender() -> Client:
+        """Return who sends a form, which must be from a page made for the same device."""
         asking = who()
-        if request.method == "POST":
-            forms.check(asking.mac)
+        forms.check(asking.mac)
         return asking
 
     @pages.get("/")
@@ -71,7 +70,7 @@ def _pages(portal: Portal, forms: Forms) -> Blueprint:
 
     @pages.post("/number")
     def number() -> Any:
-        asking, typed = client(), request.form.get("number", "")
+        asking, typed = sender(), request.form.get("number", "")
         if portal.status(asking):
             return redirect("/status", 303)
         try:
@@ -106,7 +105,7 @@ def _pages(portal: Portal, forms: Forms) -> Blueprint:
 
     @pages.post("/code")
     def confirm() -> Any:
-        asking = client()
+        asking = sender()
         try:
             portal.confirm(asking, request.form.get("code", ""))
         except Refused as error:
@@ -120,7 +119,7 @@ def _pages(portal: Portal, forms: Forms) -> Blueprint:
 
     @pages.post("/resend")
     def resend() -> Any:
-        asking = client()
+        asking = sender()
         try:
             portal.resend(asking)
         except Refused as error:
@@ -132,7 +131,7 @@ def _pages(portal: Portal, forms: Forms) -> Blueprint:
 
     @pages.post("/restart")
     def restart() -> Any:
-        portal.restart(client())
+        portal.restart(sender())
         return redirect("/", 303)
 
     @pages.get("/status")
@@ -151,7 +150,7 @@ def _pages(portal: Portal, forms: Forms) -> Blueprint:
 
     @pages.post("/leave")
     def leave() -> Any:
-        portal.leave(client())
+        portal.leave(sender())
         return redirect("/left", 303)
 
     @pages.get("/left")

@@ -238,6 +238,16 @@ def test_a_failed_transaction_changes_nothing(nft: NftFirewall) -> None:
 
 
 @pytest.mark.lab
+def test_a_new_helper_takes_out_what_an_earlier_one_put_in(nft: NftFirewall) -> None:
+    nft.apply([grant(256, "10.0.0.5"), grant(257, "10.0.0.6")], [])
+    second = kernel()
+    second.setup()
+    second.apply([], [256])
+    for name in ("sess4", "sess6"):
+        assert [mark for _, mark in commands.nft_elements(name, kind="map")] == [257]
+
+
+@pytest.mark.lab
 def test_other_tables_are_left_alone(own_network: None) -> None:
     commands.nft("add table inet other\nadd chain inet other c\nadd rule inet other c counter accept")
     before = commands.run("nft", "list", "table", "inet", "other")

@@ -15,7 +15,7 @@ from werkzeug.test import TestResponse
 from portald.config import Otp
 from portald.errors import FirewallError, Reason, SmsError
 from portald.model import Client, Outcome
-from portald.web.common import STATUS, make_app, wait
+from portald.web.common import STATUS, make_app
 from tests.conftest import NUMBER, Product
 
 HOST = "10.77.0.1"
@@ -353,23 +353,6 @@ def test_every_reason_and_outcome_has_its_sentence() -> None:
         words: Any = app.jinja_env.get_template("guest/words.html").module
     assert set(words.reasons) == {str(reason) for reason in Reason} == {str(r) for r in STATUS}
     assert set(words.outcomes) == {str(o) for o in Outcome if o is not Outcome.ACCEPTED}
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"),
-    [
-        (0.2, "1 second"),
-        (42, "42 seconds"),
-        (90, "90 seconds"),
-        (300, "5 minutes"),
-        (5400, "90 minutes"),
-        (7200, "2 hours"),
-        (86_400, "24 hours"),
-        (400_000, "5 days"),
-    ],
-)
-def test_times_read_at_a_glance(seconds: float, words: str) -> None:
-    assert wait(seconds) == words
 
 
 def test_longer_codes(make_product: Callable[..., Product]) -> None:

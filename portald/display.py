@@ -1,0 +1,24 @@
+"""Amounts of data and spans of time, as people read them at a glance."""
+
+from __future__ import annotations
+
+
+def wait(seconds: float) -> str:
+    """Return a span of time in words."""
+    whole = int(seconds + 0.999)
+    if whole <= 90:
+        return f"{whole} second" + ("s" if whole != 1 else "")
+    minutes = round(seconds / 60)
+    if minutes <= 90:
+        return f"{minutes} minutes"
+    hours = round(minutes / 60)
+    return f"{hours} hours" if hours < 48 else f"{round(hours / 24)} days"
+
+
+def amount(count: float) -> str:
+    """Return an amount of data with its unit, in powers of 1000 as tariffs have it."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
