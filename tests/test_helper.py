@@ -20,7 +20,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from portald.demo.lab import until
+from portald.demo.lab import end, until
 from portald.errors import ConfigError, FirewallError, RulesMissing
 from portald.firewall.memory import MemoryFirewall
 from portald.firewall.remote import RemoteFirewall, Server, receive_frame, send_frame
@@ -298,3 +298,24 @@ def test_a_crowd_of_connections_does_not_become_a_crowd_of_threads(address: Path
     remote = RemoteFirewall(address)
     assert remote.read() == {}
     remote.close()
+
+
+@pytest.mark.lab
+def test_systemd_may_pass_the_socket(own_network: None, tmp_path: Path) -> None:
+    config = tmp_path / "p.toml"
+    config.write_text(
+        f'run_dir = "{tmp_path}"\n[firewall]\nuser = "root"\n'
+        '[[zones]]\ninterface = "br-guest"\nnetworks = ["10.77.0.0/24"]\n'
+    )
+    passed = unix_listener(tmp_path / "passed.sock", 0o600)
+    program = f"{sys.executable} -m portald.helper --config {config}"
+    script = f"exec 3<&{passed.fileno()}; LISTEN_PID=$$ LISTEN_FDS=1 exec {program}"
+    helper = subprocess.Popen(["bash", "-c", script], pass_fds=[passed.fileno()], stderr=subprocess.DEVNULL)
+    remote = RemoteFirewall(tmp_path / "passed.sock")
+    remote.apply([Grant(256, MAC, frozenset({"10.77.0.5"}), 60)], [])
+    assert set(remote.read()) == {256}
+    assert not (tmp_path / "firewall.sock").exists()
+    remote.close()
+    end(helper)
+    assert helper.returncode == 0, "SIGTERM is an orderly end"
+    passed.close()

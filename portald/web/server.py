@@ -75,6 +75,14 @@ def _mac(connection: socket.socket) -> str | None:
     return frame[6:12].hex(":") if len(frame) > 14 and frame[12:14] in (b"\x08\x00", b"\x86\xdd") else None
 
 
+def _with_interface(ip: str, _port: int, _flow: int, scope: int) -> str:
+    """Return a link-local address with its interface, without which it says nothing."""
+    try:
+        return f"{ip}%{socket.if_indextoname(scope)}"
+    except OSError:
+        return ip  # the interface has just gone; nobody is found without it
+
+
 class _Task(WSGITask):
     def get_environment(self) -> dict[str, Any]:
         environ: dict[str, Any] = super().get_environment()
@@ -91,8 +99,7 @@ class _Channel(HTTPChannel):
         self.mac = _mac(connection)
         self._began = 0.0
         if len(address) == 4 and address[3]:
-            # A link-local address says nothing without its interface.
-            address = (f"{address[0]}%{socket.if_indextoname(address[3])}", *address[1:])
+            address = (_with_interface(*address), *address[1:])
         super().__init__(server, connection, address, *rest, **more)
 
     def received(self, data: bytes) -> bool:
