@@ -136,6 +136,7 @@ RUN_BY = {
     "make test": ".ci/run",
     "make install": "tests/test_install.py",
     "editor /etc/portald/portald.toml": "",
+    "install -o portald -m 400 /dev/stdin /etc/portald/twilio.token": "",
     "portalctl check": "tests/test_ctl.py",
     "systemctl enable --now portald-firewall portald": "tests/test_install.py",
     "portalctl status": "tests/test_ctl.py",
@@ -170,21 +171,18 @@ def test_the_units_named_are_the_units_there_are() -> None:
 
 
 @pytest.mark.parametrize("block", [*blocks("toml"), (ROOT / "docs/portald.toml").read_text()])
-def test_every_settings_example_is_valid(
-    block: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
-    (tmp_path / "twilio").write_text("secret")
-    settings = config.build(config.Config, tomllib.loads(block))
+def test_every_settings_example_is_valid(block: str, tmp_path: Path) -> None:
+    (tmp_path / "twilio.token").write_text("secret")
+    settings = config.build(config.Config, tomllib.loads(block.replace("/etc/portald", str(tmp_path))))
     sms.make(settings.sms)
 
 
-def test_the_commented_examples_are_valid_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_commented_examples_are_valid_too(tmp_path: Path) -> None:
     text = (ROOT / "docs/portald.toml").read_text()
     text = re.sub(r"^# (\[\[sms\]\]|\w+ = )", r"\1", text, flags=re.M)
-    text = text.replace("/etc/portald/sms.token", str(tmp_path / "twilio"))
-    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
-    (tmp_path / "twilio").write_text("secret")
+    text = text.replace("/etc/portald", str(tmp_path))
+    for name in ("twilio.token", "sms.token"):
+        (tmp_path / name).write_text("secret")
     settings = config.build(config.Config, tomllib.loads(text))
     sms.make(settings.sms)
     assert {table["type"] for table in settings.sms} == set(sms.PROVIDERS)
