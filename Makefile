@@ -11,7 +11,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 DEMO_PACKAGES := nft:nftables ip:iproute2 unshare:util-linux dnsmasq:dnsmasq-base conntrack:conntrack udhcpc:udhcpc
-TEST_PACKAGES := $(DEMO_PACKAGES) chromium:chromium chromedriver:chromium-driver openssl:openssl systemd-analyze:systemd
+TEST_PACKAGES := $(DEMO_PACKAGES) chromium:chromium chromedriver:chromium-driver openssl:openssl systemd-analyze:systemd systemd-nspawn:systemd-container
 
 PREFIX ?= /opt/portald
 DESTDIR ?=
@@ -43,7 +43,9 @@ install:
 	@sh tests/programs.sh need nft:nftables ip:iproute2 conntrack:conntrack
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || sh tests/programs.sh need python3-venv:python3-venv
 	$(PYTHON) -m venv $(DESTDIR)$(PREFIX)
-	$(DESTDIR)$(PREFIX)/bin/pip install --quiet --disable-pip-version-check .
+	$(DESTDIR)$(PREFIX)/bin/python -m pip install --quiet --disable-pip-version-check .
+	@# A virtual environment knows where it was made; it will be used without DESTDIR.
+	@test -z "$(DESTDIR)" || grep -rlIF "$(DESTDIR)$(PREFIX)" $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/pyvenv.cfg | xargs -r sed -i 's|$(DESTDIR)$(PREFIX)|$(PREFIX)|g'
 	install -d $(DESTDIR)/etc/portald $(DESTDIR)/etc/systemd/system $(DESTDIR)/usr/local/sbin
 	install -d $(DESTDIR)/etc/sysusers.d $(DESTDIR)/etc/tmpfiles.d
 	install -m 644 systemd/*.service systemd/*.socket $(DESTDIR)/etc/systemd/system

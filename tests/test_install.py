@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -43,7 +44,9 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_what_is_installed_runs_without_the_checkout(installed: Path) -> None:
     for program in ("portald", "portald-firewall", "portalctl"):
         path = installed / "opt/portald/bin" / program
-        done = subprocess.run([path, "--version"], capture_output=True, text=True, cwd="/")
+        assert path.read_text().splitlines()[0] == "#!/opt/portald/bin/python", "no trace of DESTDIR"
+        python = installed / "opt/portald/bin/python"
+        done = subprocess.run([python, path, "--version"], capture_output=True, text=True, cwd="/")
         assert (done.returncode, done.stdout) == (0, "0.1.0\n"), done.stderr
     python = installed / "opt/portald/bin/python"
     code = (
@@ -105,3 +108,116 @@ def test_only_the_helper_has_a_capability() -> None:
     assert re.findall(r"^\w*Capabilit\w+=(.*)$", daemon, re.M) == [""]
     assert re.findall(r"^\w*Capabilit\w+=(.*)$", helper, re.M) == ["CAP_NET_ADMIN", "CAP_NET_ADMIN"]
     assert "AF_INET" not in helper
+
+
+PROBE = """
+exec > /out/probe 2>&1
+cp -a /install/* /
+# Python may live in a home directory here, which the units do not see.
+for name in python python3; do ln -sf /opt/base/bin/python3 /opt/portald/bin/$name; done
+sed -i 's|^home = .*|home = /opt/base/bin|' /opt/portald/pyvenv.cfg
+export LD_LIBRARY_PATH=/opt/base/lib
+for unit in portald portald-firewall; do
+    mkdir -p /etc/systemd/system/$unit.service.d
+    printf '[Service]\\nEnvironment=LD_LIBRARY_PATH=/opt/base/lib\\n' > /etc/systemd/system/$unit.service.d/python.conf
+done
+systemd-sysusers; systemd-tmpfiles --create portald.conf; chgrp -R portald /etc/portald; chmod 750 /etc/portald
+ip link add br-guest type bridge; ip address add 10.77.0.1/24 dev br-guest; ip link set br-guest up
+systemctl daemon-reload
+systemctl start portald-firewall portald && echo started
+sleep 2
+portalctl status --json > /out/status
+portalctl check > /out/check
+cat /proc/sys/net/ipv4/ip_forward > /out/forward
+runuser -u portald -- /opt/portald/bin/python /out/session.py
+systemctl kill -s KILL portald; sleep 5
+portalctl sessions --json > /out/sessions
+nft list map inet portald sess6 > /out/granted
+portalctl revoke 256
+systemctl restart portald-firewall; sleep 7
+portalctl status --json > /out/status-again
+nft list map inet portald sess6 > /out/revoked
+for unit in portald portald-firewall; do
+    cat /proc/$(systemctl show -p MainPID --value $unit)/status > /out/$unit
+    journalctl --no-pager -u $unit > /out/$unit.log
+done
+"""
+SESSION = """
+from pathlib import Path
+from portald.store import Store
+database = Store(Path("/var/lib/portald/portald.db"))._connection
+database.execute("INSERT INTO accounts VALUES (1, '+4915123456789', 'SMS', 0)")
+database.execute("INSERT INTO sessions (account_id, zone, mac, started_at) VALUES (1, 'guest', '02:00:00:00:00:01', 0)")
+"""
+
+
+@pytest.fixture(scope="module")
+def booted(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Boot a real systemd over a throw-away copy of this system, in networks of its own."""
+    if os.getuid() != 0 or not shutil.which("systemd-nspawn"):
+        if os.environ.get("CI"):
+            pytest.fail("CI must be able to boot a container")
+        pytest.skip("needs root and systemd-nspawn")
+    folder = tmp_path_factory.mktemp("boot")
+    out, root = folder / "out", folder / "root"
+    out.mkdir()
+    root.mkdir()
+    (out / "session.py").write_text(SESSION)
+    (out / "probe.sh").write_text(PROBE)
+    (folder / "probe.service").write_text(
+        "[Service]\nType=oneshot\nExecStart=/bin/sh /out/probe.sh\n"
+        "ExecStopPost=/bin/systemctl --no-block poweroff --force\n"
+        "[Unit]\nRequires=basic.target\nAfter=basic.target\n"
+    )
+    out.chmod(0o755)
+    nspawn = [
+        "systemd-nspawn", "--quiet", "--directory", str(root), "--volatile=overlay", "--private-network",
+        "--register=no", "--keep-unit", "--link-journal=no", f"--bind={out}:/out", f"--bind-ro={installed}:/install",
+        f"--bind-ro={sys.base_prefix}:/opt/base",
+        f"--bind-ro={folder}/probe.service:/etc/systemd/system/probe.service",
+        "--boot", "--console=pipe", "--", "systemd.unit=probe.service",
+    ]  # fmt: skip
+    script = f'mount --bind / {root} && exec "$@"'
+    command = ["timeout", "120", "unshare", "--mount", "sh", "-ec", script, "-", *nspawn]
+    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    assert (out / "portald.log").exists(), done.stdout + done.stderr + read(out / "probe")
+    return out
+
+
+def read(path: Path) -> str:
+    return path.read_text() if path.exists() else ""
+
+
+def test_a_real_systemd_starts_both_halves(booted: Path) -> None:
+    assert "started" in read(booted / "probe"), read(booted / "probe")
+    assert json.loads(read(booted / "status"))["healthy"]
+    assert "FAIL" not in read(booted / "check")
+    assert "the kernel accepts the ruleset" in read(booted / "check")
+
+
+def test_forwarding_is_switched_on_when_the_rules_are_in(booted: Path) -> None:
+    assert read(booted / "forward") == "1\n"
+
+
+def test_the_confined_helper_can_do_its_work(booted: Path) -> None:
+    """nft, ip and conntrack under the unit's system call filter."""
+    assert [row["id"] for row in json.loads(read(booted / "sessions"))] == [256]
+    assert "02:00:00:00:00:01" in read(booted / "granted")
+    assert "02:00:00:00:00:01" not in read(booted / "revoked")
+    log = read(booted / "portald-firewall.log")
+    assert "event=ready" in log
+    assert "level=WARNING" not in log
+
+
+def test_systemd_brings_a_killed_portald_back(booted: Path) -> None:
+    assert read(booted / "portald.log").count("event=ready") == 2
+    assert json.loads(read(booted / "status-again"))["healthy"]
+
+
+@pytest.mark.parametrize(("unit", "capabilities"), [("portald", 0), ("portald-firewall", 1 << 12)])
+def test_what_runs_is_confined(booted: Path, unit: str, capabilities: int) -> None:
+    fields = dict(line.split(":\t", 1) for line in read(booted / unit).splitlines() if ":\t" in line)
+    assert int(fields["CapEff"], 16) == int(fields["CapBnd"], 16) == capabilities
+    assert fields["NoNewPrivs"] == "1"
+    assert fields["Seccomp"] == "2"
+    assert fields["Uid"].split()[0] != "0"
