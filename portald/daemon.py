@@ -149,7 +149,8 @@ class Daemon:
             server.stop()
         self._pool.stop()
         self._rounds.stop()
-        self._rounds.round()  # the last bytes
+        if self._rounds.last_error is None:
+            self._rounds.round()  # the last bytes
         self._store.close()
         log.info("event=stopped")
 

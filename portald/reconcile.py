@@ -59,7 +59,7 @@ class Rounds:
         self._stopping = True
         self._early.set()
         if self._thread.ident is not None:
-            self._thread.join(timeout=15)
+            self._thread.join(timeout=5)
 
     def round(self) -> bool:
         """Make one round; false, with the reason logged, if it could not be completed."""

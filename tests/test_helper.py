@@ -319,3 +319,18 @@ def test_systemd_may_pass_the_socket(own_network: None, tmp_path: Path) -> None:
     end(helper)
     assert helper.returncode == 0, "SIGTERM is an orderly end"
     passed.close()
+
+
+def test_a_helper_that_never_answers_holds_nobody_up_for_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """systemd keeps its socket open while it restarts: connecting works, and nothing comes back."""
+    monkeypatch.setattr("portald.firewall.remote.WRITE_TIMEOUT", 0.2)
+    listener = unix_listener(tmp_path / "s", 0o600)
+    remote = RemoteFirewall(tmp_path / "s")
+    started = time.monotonic()
+    with pytest.raises(FirewallError, match="timed out"):
+        remote.apply([], [256])
+    assert time.monotonic() - started < 5
+    remote.close()
+    listener.close()

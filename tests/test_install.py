@@ -166,7 +166,7 @@ def booted(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (out / "probe.sh").write_text(PROBE)
     (folder / "probe.service").write_text(
         "[Service]\nType=oneshot\nExecStart=/bin/sh /out/probe.sh\n"
-        "ExecStopPost=/bin/systemctl --no-block poweroff --force\n"
+        "ExecStopPost=/bin/systemctl --no-block poweroff\n"
         "[Unit]\nRequires=basic.target\nAfter=basic.target\n"
     )
     out.chmod(0o755)

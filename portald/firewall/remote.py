@@ -28,7 +28,8 @@ MOST_ROWS = 65_536
 MOST_ADDRESSES = 8
 MOST_CONNECTIONS = 8
 LONGEST = 604_800
-TIMEOUT = 40  # longer than the helper gives its own commands
+READ_TIMEOUT = 40  # longer than the helper gives its own commands
+WRITE_TIMEOUT = 8  # a guest waits for it, and the next round repairs what was not done
 _MAC = re.compile(r"(?:[0-9a-f]{2}:){5}[0-9a-f]{2}")
 
 
@@ -40,7 +41,8 @@ class RemoteFirewall:
     """
 
     def __init__(self, path: Path) -> None:
-        self._reads, self._writes = _Connection(path), _Connection(path)
+        self._reads = _Connection(path, READ_TIMEOUT)
+        self._writes = _Connection(path, WRITE_TIMEOUT)
 
     def setup(self) -> None:
         self._writes.ask("setup")
@@ -65,8 +67,9 @@ class RemoteFirewall:
 class _Connection:
     """One request at a time, over a socket that is opened when it is needed."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, timeout: float) -> None:
         self._path = path
+        self._timeout = timeout
         self._lock = threading.Lock()
         self._socket: socket.socket | None = None
 
@@ -98,7 +101,7 @@ class _Connection:
     def _exchange(self, request: Any) -> dict[str, Any]:
         if self._socket is None:
             connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            connection.settimeout(TIMEOUT)
+            connection.settimeout(self._timeout)
             try:
                 connection.connect(str(self._path))
             except BaseException:
