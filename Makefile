@@ -40,23 +40,25 @@ check: $(VENV)/.test
 	$(BIN)/mypy
 
 install:
+	@$(PYTHON) -c 'import sys; sys.exit("portald needs Python 3.11 or newer; set PYTHON=") if sys.version_info < (3, 11) else None'
+	@test -n "$(DESTDIR)" || $(PYTHON) -c 'import os, sys; p = os.path.realpath(sys.executable); sys.exit(f"{p} is in a home directory, which the units may not read; set PYTHON=/usr/bin/python3") if p.startswith(("/root/", "/home/")) else None'
 	@sh tests/programs.sh need nft:nftables ip:iproute2 conntrack:conntrack
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || sh tests/programs.sh need python3-venv:python3-venv
 	$(PYTHON) -m venv $(DESTDIR)$(PREFIX)
 	$(DESTDIR)$(PREFIX)/bin/python -m pip install --quiet --disable-pip-version-check .
 	@# A virtual environment knows where it was made; it will be used without DESTDIR.
 	@test -z "$(DESTDIR)" || grep -rlIF "$(DESTDIR)$(PREFIX)" $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/pyvenv.cfg | xargs -r sed -i 's|$(DESTDIR)$(PREFIX)|$(PREFIX)|g'
-	install -d $(DESTDIR)/etc/portald $(DESTDIR)/etc/systemd/system $(DESTDIR)/usr/local/sbin
+	install -d $(DESTDIR)/etc/portald $(DESTDIR)/etc/systemd/system $(DESTDIR)/usr/local/bin
 	install -d $(DESTDIR)/etc/sysusers.d $(DESTDIR)/etc/tmpfiles.d
 	install -m 644 systemd/*.service systemd/*.socket $(DESTDIR)/etc/systemd/system
 	install -m 644 systemd/portald.sysusers $(DESTDIR)/etc/sysusers.d/portald.conf
 	install -m 644 systemd/portald.tmpfiles $(DESTDIR)/etc/tmpfiles.d/portald.conf
-	ln -sf $(PREFIX)/bin/portalctl $(DESTDIR)/usr/local/sbin/portalctl
+	ln -sf $(PREFIX)/bin/portald $(PREFIX)/bin/portald-firewall $(PREFIX)/bin/portalctl $(DESTDIR)/usr/local/bin
 	test -e $(DESTDIR)/etc/portald/portald.toml || install -m 640 docs/portald.toml $(DESTDIR)/etc/portald/portald.toml
 ifeq ($(DESTDIR),)
 	systemd-sysusers
 	systemd-tmpfiles --create portald.conf
-	chgrp -R portald /etc/portald
+	chgrp portald /etc/portald /etc/portald/portald.toml
 	chmod 750 /etc/portald
 	systemctl daemon-reload
 	@echo "Now edit /etc/portald/portald.toml, then: portalctl check && systemctl enable --now portald-firewall portald"

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from pyroute2 import IPRoute
 
@@ -71,6 +72,19 @@ def _providers(settings: Config) -> Iterator[Finding]:
     yield Finding(Level.OK, f"texts go by {names}")
     if any(table["type"] == "sandbox" for table in settings.sms):
         yield Finding(Level.WARN, "the sandbox sends no texts", "set a real provider before guests come")
+    for table in settings.sms:
+        url = urlsplit(str(table.get("url", "http://127.0.0.1:8025")))
+        if table["type"] == "sandbox" and not _reachable(url.hostname or "", url.port or 80):
+            text = f"the sandbox does not answer at {url.netloc}"
+            yield Finding(Level.FAIL, text, "start it beside portald: portald sandbox")
+
+
+def _reachable(host: str, port: int) -> bool:
+    try:
+        socket.create_connection((host, port), 2).close()
+    except OSError:
+        return False
+    return True
 
 
 def _zones(settings: Config) -> Iterator[Finding]:
@@ -106,17 +120,22 @@ def _zone(zone: Zone) -> Iterator[Finding]:
 
 
 def _forwarding(settings: Config) -> Iterator[Finding]:
-    for family, path, cure in (
-        ("IPv4", "/proc/sys/net/ipv4/ip_forward", "sysctl -w net.ipv4.ip_forward=1"),
-        ("IPv6", "/proc/sys/net/ipv6/conf/all/forwarding", "sysctl -w net.ipv6.conf.all.forwarding=1"),
-    ):
-        try:
-            on = Path(path).read_text().strip() == "1"
-        except OSError:
-            on = False
+    """The unit switches forwarding on when the rules are in; before, it had better be off."""
+    if settings.firewall.backend == "memory":
+        return
+    try:
+        on = Path("/proc/sys/net/ipv4/ip_forward").read_text().strip() == "1"
+    except OSError:
+        on = False
+    if _answers(settings.admin_socket):
         if not on:
-            level = Level.FAIL if family == "IPv4" and settings.firewall.backend != "memory" else Level.WARN
-            yield Finding(level, f"this machine does not forward {family}", cure)
+            cure = "systemctl restart portald-firewall, or: sysctl -w net.ipv4.ip_forward=1"
+            yield Finding(Level.FAIL, "portald runs, but this machine does not forward", cure)
+    elif on:
+        cure = "take net.ipv4.ip_forward out of /etc/sysctl.conf; the unit switches it on"
+        yield Finding(Level.WARN, "this machine forwards while portald does not run", cure)
+    else:
+        yield Finding(Level.OK, "forwarding is off until portald's rules are in")
 
 
 def _commands(settings: Config) -> Iterator[Finding]:
@@ -141,6 +160,8 @@ def _ruleset(settings: Config) -> Iterator[Finding]:
     try:
         backend(settings).check()
     except FirewallError as error:
+        if "is missing" in str(error):
+            return  # said already
         if "not permitted" in str(error):
             yield Finding(Level.WARN, "nftables could not be looked at without root", "use sudo")
         else:
@@ -155,20 +176,16 @@ def _port(settings: Config) -> Iterator[Finding]:
         try:
             probe.bind(("0.0.0.0", settings.web.port))  # noqa: S104, only asking
         except OSError as error:
-            if _running(settings):
+            if _answers(settings.admin_socket):
                 yield Finding(Level.OK, f"portald is running on port {settings.web.port}")
             else:
                 cure = f"see who with: ss -ltnp 'sport = :{settings.web.port}'"
                 yield Finding(Level.FAIL, f"port {settings.web.port}: {error.strerror}", cure)
 
 
-def _running(settings: Config) -> bool:
+def _answers(path: Path) -> bool:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        try:
-            probe.connect(str(settings.admin_socket))
-        except OSError:
-            return False
-    return True
+        return probe.connect_ex(str(path)) == 0
 
 
 def _state(settings: Config) -> Iterator[Finding]:

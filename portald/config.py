@@ -216,11 +216,16 @@ class Config:
 
 
 def load(path: Path) -> Config:
-    """Read settings from a file; raise ``ConfigError`` with every problem in it."""
+    """Read settings from a file; raise ``ConfigError`` with the problems in it.
+
+    What takes several settings together is looked at once each by itself is right.
+    """
     try:
         table = tomllib.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         raise ConfigError(f"{path} does not exist; see the README for one to start from") from None
+    except PermissionError:
+        raise ConfigError(f"{path}: permission denied; use sudo or join its group") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} cannot be read: {error}") from error
     except tomllib.TOMLDecodeError as error:
@@ -286,7 +291,8 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         return _convert(next(a for a in args if a is not type(None)), value, where)
     if origin is tuple:
         if not isinstance(value, list):
-            raise ConfigError(f"{where}: expected a list, got {_name(value)}")
+            hint = f"; write [[{where}]]" if isinstance(value, dict) else ""
+            raise ConfigError(f"{where}: expected a list, got {_name(value)}{hint}")
         return tuple(_convert(args[0], v, f"{where}[{i}]") for i, v in enumerate(value))
     if origin is dict or dataclasses.is_dataclass(hint):
         if not isinstance(value, dict):

@@ -42,10 +42,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     shared = argparse.ArgumentParser(add_help=False)
-    shared.add_argument("--config", type=Path, default=config.DEFAULT_PATH, metavar="FILE")
+    shared.add_argument("--config", type=Path, default=argparse.SUPPRESS, metavar="FILE")
     shared.add_argument("--json", action="store_true", help="print JSON")
     parser = argparse.ArgumentParser(prog="portalctl", description="See and steer a running portald.")
     parser.add_argument("--version", action="version", version=__version__)
+    parser.add_argument("--config", type=Path, default=config.DEFAULT_PATH, metavar="FILE")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
     def command(name: str, run: Any, help: str) -> argparse.ArgumentParser:
@@ -56,7 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     command("status", _status, "whether all is well, and how many are online")
     sessions = command("sessions", _sessions, "who is online, with bytes in both directions")
     sessions.add_argument("--ended", action="store_true", help="the latest that have ended")
-    revoke = command("revoke", _revoke, "cut sessions, by number or device")
+    revoke = command("revoke", _revoke, "cut sessions, by their number or by MAC")
     revoke.add_argument("which", nargs="+", metavar="SESSION|MAC")
     command("texts", _texts, "the latest texts and what the provider said")
     command("check", _check, "find what is wrong before anything starts")
@@ -177,15 +178,19 @@ def _ask(options: argparse.Namespace, method: str, path: str) -> Any:
     headers = {"Accept": "application/json", "Content-Type": "application/json"}
     try:
         connection.request(method, path, body="{}" if method == "POST" else None, headers=headers)
-        answer = json.loads(connection.getresponse().read())
-    except FileNotFoundError:
-        raise Unreachable(f"portald is not running: there is no {admin_socket}") from None
+        response = connection.getresponse()
+        answer = json.loads(response.read())
+    except (FileNotFoundError, ConnectionRefusedError):
+        cure = "start it: systemctl start portald"
+        raise Unreachable(f"portald is not running ({admin_socket}); {cure}") from None
     except PermissionError:
         raise Unreachable(f"{admin_socket}: permission denied; use sudo or join its group") from None
     except (OSError, ValueError, http.client.HTTPException) as error:
         raise Unreachable(f"portald does not answer on {admin_socket}: {error}") from error
     finally:
         connection.close()
+    if response.status >= 400 and response.status != 404:
+        raise ConfigError(f"portald failed: {answer.get('error')}; see: journalctl -u portald")
     return answer
 
 

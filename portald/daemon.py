@@ -83,7 +83,7 @@ def _sandbox(options: argparse.Namespace) -> None:
     from portald.web.sandbox import sandbox_app
 
     host, _, port = options.listen.rpartition(":")
-    if not port.isdecimal():
+    if not port.isdecimal() or int(port) > 65_535:
         raise ConfigError(f"--listen: expected ADDRESS:PORT, got {options.listen!r}")
     listener = tcp_listener(socket.AF_INET6 if ":" in host else socket.AF_INET, host, int(port))
     print(f"SMS sandbox on http://{options.listen}/", flush=True)

@@ -24,10 +24,13 @@ class Reason(StrEnum):
     NUMBER_NOT_MOBILE = "number_not_mobile"
     COUNTRY_CLOSED = "country_closed"
     TOO_SOON = "too_soon"
+    SEVERAL_TEXTS = "several_texts"
     TOO_MANY_TEXTS = "too_many_texts"
+    CODE_INCOMPLETE = "code_incomplete"
     CODE_WRONG = "code_wrong"
     CODE_EXPIRED = "code_expired"
     TOO_MANY_GUESSES = "too_many_guesses"
+    GUESSES_USED_UP = "guesses_used_up"
     NO_CHALLENGE = "no_challenge"
     CLIENT_UNKNOWN = "client_unknown"
     GROUP_CLOSED = "group_closed"
@@ -57,12 +60,18 @@ class Refused(PortaldError):
 
 
 class SmsError(PortaldError):
-    """A provider did not take a text; ``words`` are its own, already masked."""
+    """A provider did not take a text; ``words`` are its own, already masked.
 
-    def __init__(self, outcome: Outcome, words: str, retry_after: float = 0) -> None:
+    ``reference`` is that of the code, where the text may arrive all the same.
+    """
+
+    def __init__(
+        self, outcome: Outcome, words: str, retry_after: float = 0, reference: str | None = None
+    ) -> None:
         self.outcome = outcome
         self.words = words
         self.retry_after = retry_after
+        self.reference = reference
         super().__init__(f"{outcome}: {words}")
 
 

@@ -9,6 +9,7 @@ import argparse
 import logging
 import pwd
 import signal
+import socket
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -38,11 +39,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings = config.load(options.config)
         firewall = backend(settings)
         if options.remove:
-            firewall.teardown()
-            return 0
+            return _remove(settings, firewall)
         return _serve(settings, firewall)
     except PortaldError as error:
         return fail("portald-firewall", error)
+
+
+def _remove(settings: config.Config, firewall: NftFirewall) -> int:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        if probe.connect_ex(str(settings.admin_socket)) == 0:
+            raise ConfigError(
+                "portald is running and would put the rules back; first: "
+                "systemctl stop portald portald-firewall.socket portald-firewall"
+            )
+    firewall.teardown()
+    return 0
 
 
 def backend(settings: config.Config) -> NftFirewall:

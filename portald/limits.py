@@ -33,7 +33,7 @@ def for_text(otp: Otp, limits: Limits, mac: str, number: str) -> list[Allowance]
     """
     return [
         Allowance(number_pause(number), 1, otp.resend_after, Reason.TOO_SOON),
-        Allowance(f"burst:{mac}", limits.texts_per_client_burst, 600, Reason.TOO_SOON),
+        Allowance(f"burst:{mac}", limits.texts_per_client_burst, 600, Reason.SEVERAL_TEXTS),
         Allowance(f"texts:{number}", limits.texts_per_number, DAY, Reason.TOO_MANY_TEXTS),
         Allowance(f"texts:{mac}", limits.texts_per_client, DAY, Reason.TOO_MANY_TEXTS),
         Allowance("texts-hour", limits.texts_per_hour, HOUR, Reason.BUSY),
@@ -41,9 +41,18 @@ def for_text(otp: Otp, limits: Limits, mac: str, number: str) -> list[Allowance]
     ]
 
 
+def for_unsent(otp: Otp, limits: Limits, mac: str, number: str) -> list[Allowance]:
+    """Return what is given back for a text that was certainly not sent.
+
+    What the device asked for stays counted: numbers that cannot be sent to cost work as well.
+    """
+    used = for_text(otp, limits, mac, number)
+    return [allowance for allowance in used if not allowance.name.endswith(mac)]
+
+
 def for_guess(limits: Limits, mac: str, number: str) -> list[Allowance]:
     """Return what one guess uses up, over all codes: a resend must not renew the guesses."""
     return [
-        Allowance(f"guess:{number}", limits.guesses_per_number, HOUR, Reason.TOO_MANY_GUESSES),
-        Allowance(f"guess:{mac}", limits.guesses_per_client, HOUR, Reason.TOO_MANY_GUESSES),
+        Allowance(f"guess:{number}", limits.guesses_per_number, HOUR, Reason.GUESSES_USED_UP),
+        Allowance(f"guess:{mac}", limits.guesses_per_client, HOUR, Reason.GUESSES_USED_UP),
     ]

@@ -21,7 +21,7 @@ class End(StrEnum):
 
 
 class State(StrEnum):
-    """How far a challenge has come; every state after ``SENT`` is final."""
+    """How far a challenge has come; ``USED`` and ``REPLACED`` are final."""
 
     WAITING = "waiting"
     SENT = "sent"

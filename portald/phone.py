@@ -48,7 +48,9 @@ def check(numbers: Numbers) -> None:
     """Raise ``ConfigError`` if a country is not one that telephone numbers are known for."""
     for country in (numbers.country, *numbers.allowed):
         if country not in phonenumbers.SUPPORTED_REGIONS:
-            raise ConfigError(f"numbers: {country!r} is not a country code such as 'DE' or 'US'")
+            near = country.upper()
+            hint = f"did you mean {near!r}?" if near in phonenumbers.SUPPORTED_REGIONS else "like 'DE'"
+            raise ConfigError(f"numbers: {country!r} is not a country code; {hint}")
 
 
 def example(country: str) -> str:

@@ -106,7 +106,7 @@ class Portal:
         """
         code = otp.read_code(typed)
         if len(code) != self.config.otp.digits:
-            raise Refused(Reason.CODE_WRONG)
+            raise Refused(Reason.CODE_INCOMPLETE)
         challenge = self._take_guess(client)
         try:
             right = self._verifier.check(challenge.reference or "", challenge.number, code)
@@ -192,18 +192,28 @@ class Portal:
             log.warning(
                 "event=text_failed number=%s outcome=%s words=%s", masked, error.outcome, error.words
             )
-            self._give_up(challenge, error.outcome, error.words)
+            self._not_sent(challenge, error)
         except Exception:
-            # A provider from elsewhere may raise anything; the guest must not wait for ever.
+            # A verifier from elsewhere may raise anything; the guest must not wait for ever.
             log.exception("event=text_failed number=%s outcome=unknown", masked)
-            self._give_up(challenge, Outcome.UNKNOWN, "the provider failed; see the log")
+            self._store.text_failed(challenge.id, Outcome.UNKNOWN, "the provider failed; see the log")
         else:
             log.info("event=text_sent number=%s mac=%s", masked, challenge.mac)
-            expires_at = self._clock() + self.config.otp.lifetime
-            self._store.text_sent(challenge.id, reference, expires_at)
+            self._store.text_sent(challenge.id, reference, self._code_expires())
 
-    def _give_up(self, challenge: Challenge, outcome: Outcome, words: str) -> None:
-        self._store.text_failed(challenge.id, outcome, words)
-        if outcome is not Outcome.UNKNOWN:
-            # Certainly not sent: the guest need not wait to try again.
-            self._store.forgive(limits.number_pause(challenge.number))
+    def _not_sent(self, challenge: Challenge, error: SmsError) -> None:
+        if error.outcome is Outcome.UNKNOWN and error.reference:
+            # It may arrive yet: then the guest shall be able to type it.
+            self._store.text_sent(
+                challenge.id, error.reference, self._code_expires(), error.outcome, error.words
+            )
+            return
+        self._store.text_failed(challenge.id, error.outcome, error.words)
+        if error.outcome is not Outcome.UNKNOWN:
+            # Certainly not sent, so nobody pays for it and nobody need wait.
+            self._store.give_back(
+                limits.for_unsent(self.config.otp, self.config.limits, challenge.mac, challenge.number)
+            )
+
+    def _code_expires(self) -> float:
+        return self._clock() + self.config.otp.lifetime

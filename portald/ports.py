@@ -15,7 +15,7 @@ Later = Callable[[Callable[[], None]], bool]
 
 
 class Firewall(Protocol):
-    """The kernel's side of access: four verbs, each safe to repeat.
+    """The kernel's side of access: three verbs, each safe to repeat.
 
     All raise ``FirewallError``; after one, the kernel is as before the call.
     """
@@ -31,9 +31,6 @@ class Firewall(Protocol):
 
         Adding what is held renews its time and starts its counters at zero.
         """
-
-    def teardown(self) -> None:
-        """Take everything out: the gateway forwards as if portald had never been there."""
 
 
 class Verifier(Protocol):

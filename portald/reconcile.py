@@ -42,7 +42,7 @@ class Rounds:
         self._clock = clock
         self._turn = turn
         self._after = after
-        self._early = threading.Event()
+        self._bell = threading.Event()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="rounds", daemon=True)
         self.last_good: float | None = None
@@ -53,11 +53,11 @@ class Rounds:
 
     def wake(self) -> None:
         """Make the next round come now."""
-        self._early.set()
+        self._bell.set()
 
     def stop(self) -> None:
         self._stopping = True
-        self._early.set()
+        self._bell.set()
         if self._thread.ident is not None:
             self._thread.join(timeout=5)
 
@@ -114,8 +114,8 @@ class Rounds:
     def _run(self) -> None:
         while not self._stopping:
             self.round()
-            self._early.wait(self._pause())
-            self._early.clear()
+            self._bell.wait(self._pause())
+            self._bell.clear()
 
     def _pause(self) -> float:
         """Return how long to wait: a round's time, or less if a session ends before that."""

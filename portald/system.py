@@ -36,6 +36,8 @@ def unix_listener(path: Path, mode: int) -> socket.socket:
     """
     if os.environ.get("LISTEN_PID") == str(os.getpid()) and os.environ.get("LISTEN_FDS") == "1":
         return socket.socket(fileno=3)
+    if not path.parent.is_dir():
+        raise ConfigError(f"run_dir: there is no {path.parent}; make it: systemd-tmpfiles --create")
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         _clear(path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -71,6 +72,23 @@ def test_a_reader_that_goes_away_is_no_error(online: Running) -> None:
     command = f"{sys.executable} -m portald.ctl texts --config {online.config} | true"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
     assert "Traceback" not in done.stderr
+
+
+def test_a_failing_daemon_is_said_in_one_line(online: Running) -> None:
+    database = sqlite3.connect(online.folder / "state" / "portald.db")
+    database.execute("PRAGMA legacy_alter_table = ON")
+    database.execute("ALTER TABLE plans RENAME TO gone")
+    database.close()
+    for command in (["status"], ["sessions"], ["revoke", "256"]):
+        done = online.ctl(*command)
+        assert done.returncode == 1
+        assert "portald failed: internal_error; see: journalctl -u portald" in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_the_settings_may_be_named_before_the_command(online: Running) -> None:
+    command = [sys.executable, "-m", "portald.ctl", "--config", str(online.config), "status"]
+    assert subprocess.run(command, capture_output=True).returncode == 0
 
 
 def test_no_daemon(running: Running) -> None:  # noqa: F811

@@ -121,7 +121,7 @@ for unit in portald portald-firewall; do
     mkdir -p /etc/systemd/system/$unit.service.d
     printf '[Service]\\nEnvironment=LD_LIBRARY_PATH=/opt/base/lib\\n' > /etc/systemd/system/$unit.service.d/python.conf
 done
-systemd-sysusers; systemd-tmpfiles --create portald.conf; chgrp -R portald /etc/portald; chmod 750 /etc/portald
+systemd-sysusers; systemd-tmpfiles --create portald.conf; chgrp portald /etc/portald /etc/portald/portald.toml; chmod 750 /etc/portald
 ip link add br-guest type bridge; ip address add 10.77.0.1/24 dev br-guest; ip link set br-guest up
 systemctl daemon-reload
 systemctl start portald-firewall portald && echo started

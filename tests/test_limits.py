@@ -29,7 +29,7 @@ def test_a_text_uses_up_every_limit() -> None:
     used = limits.for_text(OTP, SETTINGS, MAC, NUMBER)
     assert {(a.most, a.seconds, a.reason) for a in used} == {
         (1, 77, Reason.TOO_SOON),
-        (13, 600, Reason.TOO_SOON),
+        (13, 600, Reason.SEVERAL_TEXTS),
         (11, 86_400, Reason.TOO_MANY_TEXTS),
         (12, 86_400, Reason.TOO_MANY_TEXTS),
         (100, 3_600, Reason.BUSY),
@@ -40,8 +40,8 @@ def test_a_text_uses_up_every_limit() -> None:
 def test_a_guess_uses_up_the_numbers_and_the_clients() -> None:
     used = limits.for_guess(SETTINGS, MAC, NUMBER)
     assert {(a.most, a.seconds, a.reason) for a in used} == {
-        (15, 3_600, Reason.TOO_MANY_GUESSES),
-        (16, 3_600, Reason.TOO_MANY_GUESSES),
+        (15, 3_600, Reason.GUESSES_USED_UP),
+        (16, 3_600, Reason.GUESSES_USED_UP),
     }
 
 

@@ -70,7 +70,7 @@ def test_a_round_with_nothing_to_do_changes_nothing(
 
 def test_missing_rules_are_set_up_and_filled(product: Product, phone: Client, watched: Watched) -> None:
     opened = product.log_in(phone)
-    watched.teardown()
+    watched.lose_rules()
     watched.calls.clear()
     assert product.rounds.round()
     assert watched.calls == ["read", "setup", "read", "apply"]
@@ -85,7 +85,7 @@ def test_rules_that_vanish_in_the_middle_are_there_after_the_next_round(
     watched.errors["apply"] = RulesMissing("flushed just now")
     assert not product.rounds.round()
     watched.errors.clear()
-    watched.teardown()
+    watched.lose_rules()
     assert product.rounds.round()
     assert watched.read().keys() == {opened.id}
 
@@ -126,7 +126,7 @@ def test_usage_goes_on_when_the_kernel_forgot_everything(product: Product, phone
     opened = product.log_in(phone)
     product.firewall.count(opened.id, 10, 100)
     product.rounds.round()
-    product.firewall.teardown()
+    product.firewall.lose_rules()
     product.rounds.round()
     product.firewall.count(opened.id, 3, 4)
     product.rounds.round()
@@ -282,7 +282,7 @@ def test_a_round_never_raises_and_the_next_one_repairs(
     product: Product, phone: Client, watched: Watched, clock: Clock, call: str, error: Exception
 ) -> None:
     opened = product.log_in(phone)
-    watched.teardown()
+    watched.lose_rules()
     watched.errors[call] = error
     assert product.rounds.round() is False
     assert product.rounds.last_good is None
@@ -357,7 +357,7 @@ def test_after_is_called_for_good_rounds_only(product: Product, watched: Watched
 
 def test_the_turn_is_free_after_a_failed_round(product: Product, phone: Client, watched: Watched) -> None:
     product.log_in(phone)
-    watched.teardown()
+    watched.lose_rules()
     watched.errors["apply"] = ValueError("?")
     product.rounds.round()
     assert product.rounds._turn.acquire(timeout=1)

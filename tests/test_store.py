@@ -177,14 +177,6 @@ def test_wait_for(store: Store, clock: Clock) -> None:
     assert store.wait_for("a", clock()) == 0
 
 
-def test_forgive_forgets_one_name_only(store: Store, clock: Clock) -> None:
-    one, two = Allowance("a", 1, 60, Reason.TOO_SOON), Allowance("b", 1, 60, Reason.TOO_SOON)
-    spend(store, [one, two], clock())
-    store.forgive("a")
-    spend(store, [one], clock())
-    assert refusal(lambda: spend(store, [two], clock())).reason is Reason.TOO_SOON
-
-
 def test_a_refused_text_changes_nothing(store: Store, clock: Clock) -> None:
     sent(store, clock())
     plenty = Allowance("plenty", 9, 60, Reason.BUSY)
@@ -588,9 +580,11 @@ def test_old_sessions_and_their_numbers_are_deleted_for_good(
 
 def test_giving_back_never_goes_below_nothing(store: Store) -> None:
     one = [Allowance("one", 1, 100, Reason.BUSY)]
-    spend(store, one, 0)
+    spend(store, [*one, Allowance("other", 1, 100, Reason.BUSY)], 0)
     store.give_back(one)
     store.give_back(one)
+    assert store.wait_for("one", 0) == 0
+    assert store.wait_for("other", 0) == 100
     spend(store, one, 0)
     with pytest.raises(Refused):
         spend(store, one, 0)

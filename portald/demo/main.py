@@ -22,16 +22,19 @@ PORTS = (8081, 8082, 8083)
 def demo(once: bool) -> int:
     """Run the demo; return 0 only if every step of the walk was observed."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    # Scripts start background jobs deaf to Ctrl-C; and users' paths often lack sbin.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.environ["PATH"] = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
     listeners = _listeners()
-    why_not = impossible()
-    if why_not and _LISTENERS not in os.environ and _user_namespaces():
-        _again_in_user_namespace(listeners, once)
     lacking = missing()
+    why_not = "programs are missing" if lacking else impossible()
+    if why_not and not lacking and _LISTENERS not in os.environ and _user_namespaces():
+        _again_in_user_namespace(listeners, once)
     try:
-        if why_not or lacking:
+        if why_not:
             for command, package in lacking.items():
                 print(f"missing: {command} (package {package})")
-            return _pretend(why_not or "programs are missing", listeners, once)
+            return _pretend(why_not, listeners, once)
         return _real(listeners, once)
     except LabError as error:
         return fail("portald demo", error)
@@ -71,7 +74,7 @@ def _real(listeners: Sequence[socket.socket], once: bool) -> int:
 
 def _pretend(why: str, listeners: Sequence[socket.socket], once: bool) -> int:
     report = Report()
-    report.say(f"No network namespaces here: {why}")
+    report.say(f"The lab cannot be built: {why}")
     report.say("NOTHING IS ENFORCED in what follows: the firewall only remembers.")
     with Pretend() as venue:
         venue.walk(report)

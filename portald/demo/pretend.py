@@ -34,6 +34,11 @@ country = "DE"
 port = {port}
 url = "http://127.0.0.1:{port}/"
 
+[limits]
+texts_per_client_burst = 30
+texts_per_client = 100
+guesses_per_client = 100
+
 [firewall]
 backend = "memory"
 

@@ -50,6 +50,11 @@ networks = ["10.77.0.0/24"]
 [numbers]
 country = "DE"
 
+[limits]
+texts_per_client_burst = 30
+texts_per_client = 100
+guesses_per_client = 100
+
 [firewall]
 user = "{user}"
 round = 1.0

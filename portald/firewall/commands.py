@@ -2,7 +2,7 @@
 
 The helper talks to the kernel through these three rather than through a netlink library because
 the library alone would double its memory
-(``make bench`` measures it).
+(``make bench`` measures that).
 """
 
 from __future__ import annotations

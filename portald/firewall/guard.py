@@ -27,6 +27,12 @@ class Guard:
                 if interface not in present:
                     commands.run("ip", family, "rule", "add", *_rule(interface))
 
+    def tidy(self) -> None:
+        """Take the guard from interfaces that are no guest network any more."""
+        for family in ("-4", "-6"):
+            for interface in _guarded(family) - set(self._interfaces):
+                commands.run("ip", family, "rule", "del", *_rule(interface))
+
     def verify(self) -> None:
         """Raise ``RulesMissing`` if a rule of the guard is gone."""
         for family in ("-4", "-6"):

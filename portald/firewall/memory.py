@@ -47,7 +47,8 @@ class MemoryFirewall:
         with self._lock:
             return dict(self._held)
 
-    def teardown(self) -> None:
+    def lose_rules(self) -> None:
+        """Be as after a foreign flush."""
         self._held.clear()
         self._installed = False
 

@@ -59,6 +59,7 @@ class NftFirewall:
                 # Sets that another version laid out differently cannot be kept.  The next round
                 # fills them again; until then guests are refused rather than let through.
                 commands.nft(f"add table inet portald\ndelete table inet portald\n{self._ruleset}")
+            self._guard.tidy()
             self._rules = _fingerprint(commands.nft_list("--terse", "table"))
         self.read()  # what an earlier helper put in is ours to take out
 
@@ -108,6 +109,7 @@ class NftFirewall:
         self._flows.cut(held.intersection(remove) - renewed)
 
     def teardown(self) -> None:
+        """Take everything out: the gateway forwards as if portald had never been there."""
         commands.nft("add table inet portald\ndelete table inet portald\n")
         self._guard.teardown()
         self._rules = None

@@ -1,4 +1,4 @@
-"""The four verbs across a unix socket: the privilege boundary, both ends of it.
+"""The three verbs across a unix socket: the privilege boundary, both ends of it.
 
 A frame is four bytes of length, then JSON.  A request is ``{"verb": …}`` with ``add`` and
 ``remove`` for apply; an answer is ``{"result": …}``, or ``{"error": …, "kind": …}``.
@@ -6,6 +6,7 @@ A frame is four bytes of length, then JSON.  A request is ``{"verb": …}`` with
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import re
@@ -55,9 +56,6 @@ class RemoteFirewall:
         removed = list(remove)
         if rows or removed:
             self._writes.ask("apply", add=rows, remove=removed)
-
-    def teardown(self) -> None:
-        self._writes.ask("teardown")
 
     def close(self) -> None:
         self._reads.close()
@@ -141,11 +139,11 @@ class Server:
             uid = peer_uid(connection)
             if not self._allowed(uid):
                 log.warning("event=peer_refused uid=%d", uid)
-                connection.close()
+                _dismiss(connection, f"refused: uid {uid} is not firewall.user of the settings")
                 continue
             if not self._room.acquire(blocking=False):
                 log.warning("event=peer_refused reason=too_many_connections")
-                connection.close()
+                _dismiss(connection, "refused: too many connections")
                 continue
             threading.Thread(target=self._converse, args=(connection,), daemon=True).start()
 
@@ -184,7 +182,7 @@ class Server:
                 grants = [self._grant(row) for row in add]
                 return self._firewall.apply(grants, [_session(number) for number in remove])
             case _:
-                # teardown is not among them: a broken web process must not open the gateway.
+                # Nothing here takes the rules out: a broken web process must not open the gateway.
                 raise FirewallError("refused: not a request this helper knows")
 
     def _grant(self, row: Any) -> Grant:
@@ -224,6 +222,11 @@ def _row(held: Held) -> list[Any]:
 def _held(row: list[Any]) -> Held:
     session, mac, addresses, seconds, up, down, complete = row
     return Held(session, mac, frozenset(addresses), seconds, Usage(up, down), complete)
+
+
+def _dismiss(connection: socket.socket, why: str) -> None:
+    with connection, contextlib.suppress(OSError):
+        send_frame(connection, {"error": why})
 
 
 def peer_uid(connection: socket.socket) -> int:

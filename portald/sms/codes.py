@@ -21,17 +21,18 @@ class Codes:
 
     def start(self, to: str) -> str:
         code = otp.new_code(self._settings.digits)
+        reference = otp.seal(self._key, to, code)
         try:
             self._sender.send(to, self.text(code))
         except SmsError as error:
             # Providers like to quote what they refuse.
             words = error.words.replace(code, "…")
-            raise SmsError(error.outcome, words, error.retry_after) from None
+            raise SmsError(error.outcome, words, error.retry_after, reference) from None
         except Exception as error:
             # A provider from elsewhere may raise anything, and quote the text in it.
             words = f"{type(error).__name__}: {error}".replace(code, "…")
-            raise SmsError(Outcome.UNKNOWN, mask_all(words)) from None
-        return otp.seal(self._key, to, code)
+            raise SmsError(Outcome.UNKNOWN, mask_all(words), reference=reference) from None
+        return reference
 
     def check(self, reference: str, to: str, code: str) -> bool:
         return otp.opens(self._key, reference, to, code)

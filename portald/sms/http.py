@@ -109,14 +109,18 @@ def ask(
                 body = _read(response, give_up)
                 return Answer(response.status_code, body, _retry_after(response), private)
         except requests.exceptions.SSLError as error:
+            if deadline.over:
+                raise _late(timeout) from None
             if deadline.connected:
                 raise SmsError(Outcome.UNKNOWN, f"TLS broke: {_brief(error)}") from None
             raise SmsError(Outcome.CONFIGURATION, f"TLS: {_brief(error)}") from None
         except requests.exceptions.ConnectTimeout:
             raise SmsError(Outcome.TEMPORARY, "no connection in time") from None
         except requests.exceptions.Timeout:
-            raise SmsError(Outcome.UNKNOWN, f"no answer within {timeout:g} s") from None
+            raise _late(timeout) from None
         except requests.exceptions.ConnectionError as error:
+            if deadline.over:
+                raise _late(timeout) from None
             raise _unconnected(error) from None
         except requests.exceptions.RequestException as error:
             raise SmsError(Outcome.UNKNOWN, f"unusable answer: {_brief(error)}") from None
@@ -124,6 +128,10 @@ def ask(
             # Raised before anything is sent: certificates that are not there, and the like.
             outcome = Outcome.UNKNOWN if deadline.connected else Outcome.CONFIGURATION
             raise SmsError(outcome, f"cannot be asked: {type(error).__name__}") from None
+
+
+def _late(timeout: float) -> SmsError:
+    return SmsError(Outcome.UNKNOWN, f"no answer within {timeout:g} s")
 
 
 def _secrets(headers: Mapping[str, str], login: tuple[str, str] | None) -> set[str]:
@@ -147,6 +155,7 @@ class _Deadline(requests.adapters.HTTPAdapter):
         self._sockets: list[socket.socket] = []
         self._timer = threading.Timer(seconds, self._end)
         self._timer.daemon = True
+        self.over = False
         for scheme in ("http://", "https://"):
             session.mount(scheme, self)
 
@@ -168,6 +177,7 @@ class _Deadline(requests.adapters.HTTPAdapter):
         return pool
 
     def _end(self) -> None:
+        self.over = bool(self._sockets)
         for connected in self._sockets:
             with contextlib.suppress(OSError):
                 socket.socket.shutdown(connected, socket.SHUT_RDWR)  # beneath TLS

@@ -109,10 +109,6 @@ class Store:
                 row = connection.execute("SELECT ends_at FROM quotas WHERE name = ?", (a.name,))
                 raise Refused(a.reason, retry_after=max(1.0, row.fetchone()["ends_at"] - now))
 
-    def forgive(self, name: str) -> None:
-        """Forget what was counted under a name."""
-        self._connection.execute("DELETE FROM quotas WHERE name = ?", (name,))
-
     def give_back(self, allowances: Iterable[Allowance]) -> None:
         """Undo the counting of something that did not happen."""
         with self._transaction() as connection:
@@ -123,7 +119,7 @@ class Store:
 
     def wait_for(self, name: str, now: float) -> float:
         """Return the seconds until a quota is fresh again, 0 if it is."""
-        query = "SELECT ends_at FROM quotas WHERE name = ?"
+        query = "SELECT ends_at FROM quotas WHERE name = ? AND used > 0"
         row = self._connection.execute(query, (name,)).fetchone()
         return max(0.0, row["ends_at"] - now) if row else 0.0
 
@@ -167,11 +163,19 @@ class Store:
         ).fetchone()
         return _challenge(row) if row else None
 
-    def text_sent(self, challenge_id: int, reference: str, expires_at: float) -> None:
+    def text_sent(
+        self,
+        challenge_id: int,
+        reference: str,
+        expires_at: float,
+        outcome: Outcome = Outcome.ACCEPTED,
+        words: str | None = None,
+    ) -> None:
+        """Record that a code is, or with ``UNKNOWN`` may be, on its way."""
         self._connection.execute(
-            "UPDATE challenges SET state = 'sent', reference = ?, outcome = 'accepted', expires_at = ?"
+            "UPDATE challenges SET state = 'sent', reference = ?, outcome = ?, words = ?, expires_at = ?"
             " WHERE id = ? AND state = 'waiting'",
-            (reference, expires_at, challenge_id),
+            (reference, outcome, words, expires_at, challenge_id),
         )
 
     def text_failed(self, challenge_id: int, outcome: Outcome, words: str) -> None:

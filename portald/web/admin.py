@@ -6,17 +6,20 @@ elsewhere: ``ssh -L 8081:/run/portald/admin.sock gateway``, then http://localhos
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from flask import Flask, abort, jsonify, redirect, render_template, request
 
 from portald import __version__, phone
 from portald.errors import Reason, Refused
-from portald.model import Challenge, Session
+from portald.model import LAST_SESSION, Challenge, Session
 from portald.portal import Portal
 from portald.reconcile import Rounds
 from portald.web.capture import hostname
 from portald.web.common import Forms, make_app, refusal
+
+log = logging.getLogger(__name__)
 
 # A page of another site that got its name to lead here (DNS rebinding) has another Host.
 HOSTS = {"localhost", "127.0.0.1", "::1", "portald"}
@@ -35,6 +38,13 @@ def admin_app(portal: Portal, rounds: Rounds, key: bytes) -> Flask:
     @app.errorhandler(Refused)
     def refused(error: Refused) -> Any:
         return refusal(error, "error.html", title="Out of date", text=_STALE)
+
+    @app.errorhandler(Exception)
+    def failed(error: Exception) -> Any:
+        log.exception("event=page_failed path=%s", request.path)
+        if request.path.startswith("/api/"):
+            return jsonify(error="internal_error", retry_after=0), 500
+        return render_template("error.html", title="Something went wrong", text="See the log."), 500
 
     def status() -> dict[str, Any]:
         last_good = rounds.last_good
@@ -65,7 +75,7 @@ def admin_app(portal: Portal, rounds: Rounds, key: bytes) -> Flask:
     def api_revoke(session_id: int) -> Any:
         if not request.is_json:  # a form of another site cannot send this type
             abort(415, "Send application/json.")
-        if not portal.revoke(session_id):
+        if session_id > LAST_SESSION or not portal.revoke(session_id):
             return jsonify(error="no_such_session", retry_after=0), 404
         return jsonify(revoked=session_id)
 

@@ -25,7 +25,7 @@ def guest_app(portal: Portal, key: bytes) -> Flask:
     """Return the application that guests see."""
     app = make_app("portald.guest")
     forms = Forms(key)
-    app.context_processor(lambda: {"venue": portal.config.name})
+    app.context_processor(lambda: {"venue": portal.config.name, "keep_days": portal.config.keep_days})
     app.register_blueprint(_pages(portal, forms))
 
     @app.errorhandler(Refused)
@@ -155,7 +155,17 @@ def _pages(portal: Portal, forms: Forms) -> Blueprint:
 
     @pages.get("/left")
     def left() -> Any:
+        if portal.status(who()):
+            return redirect("/status", 303)
         return render_template("guest/left.html")
+
+    @pages.get("/number")
+    @pages.get("/resend")
+    @pages.get("/restart")
+    @pages.get("/leave")
+    def reloaded() -> Any:
+        """A page that answered a form was loaded again: go to wherever this device is."""
+        return redirect("/", 303)
 
     @pages.get("/favicon.ico")
     def icon() -> Any:

@@ -17,17 +17,16 @@ from typing import Any
 
 from portald.ctl import _ask
 from portald.demo.lab import Host, until
-from portald.demo.venue import PORTAL, SETTINGS, SITE, Venue, form_token
+from portald.demo.venue import PORTAL, SITE, Venue, form_token
 from portald.store import Store
 from tests.bench import guest
 
 ROUNDS = 5
-GENEROUS = SETTINGS + "\n[limits]\ntexts_per_client_burst = 100\ntexts_per_client = 100\n"
 
 
 def main(many: int) -> None:
     rows: list[tuple[str, str, str]] = []
-    with Venue(GENEROUS) as venue:
+    with Venue() as venue:
         venue.start()
         venue.lease(venue.phone)
         times = ask(venue.phone, "redirects", "500")
@@ -37,7 +36,7 @@ def main(many: int) -> None:
         rows += measure(venue, "")
         rows.append(("helper with pyroute2 loaded", f"+{with_pyroute2():.0f} MB", "why it is not"))
     if many:
-        with Venue(GENEROUS) as venue:
+        with Venue() as venue:
             fill(venue, many)
             venue.start()
             venue.lease(venue.phone)

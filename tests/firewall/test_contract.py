@@ -3,6 +3,7 @@ across the socket of the privilege boundary."""
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import os
 import random
@@ -15,9 +16,10 @@ from pathlib import Path
 
 import pytest
 
-from portald import access
+from portald import access, config
 from portald.errors import FirewallError, RulesMissing
 from portald.firewall import commands
+from portald.firewall import remote as remote_module
 from portald.firewall.memory import MemoryFirewall
 from portald.firewall.nftables import NftFirewall
 from portald.firewall.remote import RemoteFirewall, Server
@@ -248,6 +250,15 @@ def test_a_new_helper_takes_out_what_an_earlier_one_put_in(nft: NftFirewall) -> 
 
 
 @pytest.mark.lab
+def test_an_interface_that_is_no_guest_network_any_more_is_free_again(nft: NftFirewall) -> None:
+    NftFirewall(our_files("nftables") / "portald.nft", ["br-other"], 8080).setup()
+    for family in ("-4", "-6"):
+        rules = commands.run("ip", family, "rule")
+        assert "iif br-other" in rules
+        assert "iif br-guest" not in rules
+
+
+@pytest.mark.lab
 def test_other_tables_are_left_alone(own_network: None) -> None:
     commands.nft("add table inet other\nadd chain inet other c\nadd rule inet other c counter accept")
     before = commands.run("nft", "list", "table", "inet", "other")
@@ -296,6 +307,12 @@ def test_without_privileges_the_error_names_the_capability(tmp_path: Path) -> No
 def test_a_missing_program_is_named() -> None:
     with pytest.raises(FirewallError, match="no-such-program is missing"):
         commands.run("no-such-program")
+
+
+def test_both_ends_agree_on_what_is_too_much() -> None:
+    longest = next(f for f in dataclasses.fields(config.Firewall) if f.name == "longest")
+    assert longest.metadata["high"] == remote_module.LONGEST
+    assert access.MOST_ADDRESSES == remote_module.MOST_ADDRESSES
 
 
 def test_session_numbers_of_all_walks_stay_apart() -> None:

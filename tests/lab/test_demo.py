@@ -63,3 +63,14 @@ def test_without_namespaces_it_says_that_nothing_is_enforced(tmp_path: Path) -> 
     assert done.returncode == 0, done.stdout + done.stderr
     assert "NOTHING IS ENFORCED" in done.stdout
     assert steps(done.stdout)[-1] == "signed out"
+
+
+@pytest.mark.lab
+def test_a_missing_program_is_named_and_the_rest_still_works() -> None:
+    """Namespaces could be had, nft not: the fallback must not sit in an empty network."""
+    code = "import sys, portald.demo.main as m; m.missing = lambda: {'nft': 'nftables'}; sys.exit(m.demo(True))"
+    command = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", "--", sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd="/")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "missing: nft (package nftables)" in done.stdout
+    assert "NOTHING IS ENFORCED" in done.stdout

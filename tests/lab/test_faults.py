@@ -224,6 +224,7 @@ def test_a_text_on_its_way_when_portald_is_killed(venue: Venue) -> None:
     venue.start_daemon()
     page = venue.fetch(slow, f"http://{PORTAL}/code")["body"]
     assert "We do not know whether the text was sent" in page
+    assert 'id="code"' not in page, "its code died with portald"
 
 
 def test_nothing_is_left_behind() -> None:

@@ -117,3 +117,14 @@ def test_errors_are_json_for_machines(operator: Browser) -> None:
     answer = operator.get("/api/nothing", environ_overrides=environ)
     assert answer.status_code == 404
     assert answer.json == {"error": "not_found", "retry_after": 0}
+
+
+def test_impossible_numbers_are_no_sessions(operator: Browser) -> None:
+    path = f"/api/sessions/{10**30}/revoke"
+    assert operator.post(path, json={}, environ_overrides={"HTTP_HOST": "localhost"}).status_code == 404
+
+
+def test_a_failure_of_ours_is_json_for_portalctl(product: Product, operator: Browser) -> None:
+    product.store._connection.execute("ALTER TABLE plans RENAME TO gone")
+    answer = get(operator, "/api/sessions")
+    assert (answer.status_code, answer.json["error"]) == (500, "internal_error")
