@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from portald import __version__, config
-from portald.display import amount
+from portald.display import ago, amount
 from portald.errors import ConfigError, PortaldError
 from portald.system import fail
 
@@ -76,6 +76,10 @@ def _status(options: argparse.Namespace) -> int:
             print(f"Kernel and database agreed {_ago(status['last_good_round'])}.")
         else:
             print(f"Kernel and database could not be compared: {status['last_error'] or 'no round yet'}")
+        if status["texts_failing"]:
+            count = status["texts_failing"]
+            which = "The last text" if count == 1 else f"The last {count} texts"
+            print(f"{which} failed; see: portalctl texts")
     return 0 if status["healthy"] else 1
 
 
@@ -217,11 +221,7 @@ def _print_table(rows: list[dict[str, Any]], columns: list[tuple[str, str]], emp
 
 
 def _ago(at: float) -> str:
-    seconds = max(0, int(time.time() - at))  # noqa: TID251, a root
-    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
-        if seconds >= 2 * size:
-            return f"{seconds // size} {unit} ago"
-    return f"{seconds} s ago"
+    return ago(time.time() - at)  # noqa: TID251, a root
 
 
 def _left(expires_at: float | None) -> str:

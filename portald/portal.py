@@ -138,6 +138,9 @@ class Portal:
         if session is not None:
             self._end(session.id, End.LEFT)
 
+    def now(self) -> float:
+        return self._clock()
+
     # Operators ---------------------------------------------------------------------------
 
     def sessions(self) -> list[Session]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from portald.display import amount, wait
+from portald.display import ago, amount, wait
 
 
 @pytest.mark.parametrize(
@@ -37,3 +37,18 @@ def test_times_read_at_a_glance(seconds: float, words: str) -> None:
 )
 def test_amounts_are_powers_of_a_thousand(count: float, words: str) -> None:
     assert amount(count) == words
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (-5, "0 s ago"),
+        (0, "0 s ago"),
+        (119, "119 s ago"),
+        (120, "2 min ago"),
+        (7200, "2 h ago"),
+        (1e6, "11 d ago"),
+    ],
+)
+def test_how_long_ago(seconds: float, words: str) -> None:
+    assert ago(seconds) == words

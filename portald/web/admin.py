@@ -13,7 +13,7 @@ from flask import Flask, abort, jsonify, redirect, render_template, request
 
 from portald import __version__, phone
 from portald.errors import Reason, Refused
-from portald.model import LAST_SESSION, Challenge, Session
+from portald.model import LAST_SESSION, Challenge, Outcome, Session
 from portald.portal import Portal
 from portald.reconcile import Rounds
 from portald.web.capture import hostname
@@ -56,6 +56,7 @@ def admin_app(portal: Portal, rounds: Rounds, key: bytes) -> Flask:
             "healthy": last_good is not None and rounds.last_error is None,
             "last_good_round": last_good,
             "last_error": rounds.last_error,
+            "texts_failing": _failing(portal.challenges(10)),
         }
 
     @app.get("/api/status")
@@ -88,6 +89,7 @@ def admin_app(portal: Portal, rounds: Rounds, key: bytes) -> Flask:
             ended=[as_row(session) for session in portal.ended(20)],
             challenges=[_challenge(challenge) for challenge in portal.challenges(20)],
             form=forms.token("operator"),
+            now=portal.now(),
         )
 
     @app.post("/revoke")
@@ -121,6 +123,12 @@ def as_row(session: Session) -> dict[str, Any]:
         "up": session.usage.up,
         "down": session.usage.down,
     }
+
+
+def _failing(latest: list[Challenge]) -> int:
+    """Return how many texts have failed since the last one that was sent."""
+    tried = [challenge.outcome for challenge in latest if challenge.outcome]
+    return next((n for n, outcome in enumerate(tried) if outcome is Outcome.ACCEPTED), len(tried))
 
 
 def _challenge(challenge: Challenge) -> dict[str, Any]:

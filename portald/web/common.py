@@ -12,7 +12,7 @@ from typing import Any
 from flask import Flask, Response, g, jsonify, render_template, request
 from werkzeug.exceptions import HTTPException
 
-from portald.display import amount, wait
+from portald.display import ago, amount, wait
 from portald.errors import Reason, Refused
 from portald.system import our_files
 
@@ -71,7 +71,7 @@ def make_app(name: str) -> Flask:
     """Return a Flask application with portald's templates, headers and errors."""
     app = Flask(name, template_folder=str(our_files("templates")), static_folder=None)
     app.config.update(MAX_CONTENT_LENGTH=16_384, MAX_FORM_MEMORY_SIZE=16_384, MAX_FORM_PARTS=20)
-    app.jinja_env.filters.update(wait=wait, amount=amount)
+    app.jinja_env.filters.update(wait=wait, amount=amount, ago=ago)
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.before_request(_new_nonce)
     app.context_processor(lambda: {"nonce": g.nonce})

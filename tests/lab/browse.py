@@ -92,7 +92,7 @@ def main(texts: Path, pictures: Path) -> None:
             driver.get(URL)
             look("outside", picture=False)
             driver.get("http://10.77.0.1/")
-            driver.find_element(By.CSS_SELECTOR, "button").click()
+            driver.find_element(By.CSS_SELECTOR, "button").send_keys(Keys.ENTER)
             wait_for(lambda: "logged out" in driver.page_source, "not logged out")
             look("left")
             driver.get(URL)

@@ -58,6 +58,11 @@ def test_the_operator_sees_what_the_provider_said(
     (row,) = get(operator, "/api/challenges").json
     assert (row["state"], row["outcome"], row["words"]) == ("failed", "no_credit", "HTTP 402 please top up")
     assert "please top up" in get(operator, "/").text
+    assert get(operator, "/api/status").json["texts_failing"] == 1
+    assert "The last text failed" in get(operator, "/").text
+    product.outbox.error = None
+    product.portal.request_code(phone, NUMBER)
+    assert get(operator, "/api/status").json["texts_failing"] == 0
 
 
 def test_revoking_by_the_api(product: Product, operator: Browser, phone: Client) -> None:
