@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -43,12 +44,19 @@ def own_network() -> Iterator[None]:
         os.close(home)
 
 
-@pytest.fixture(scope="module")
-def venue() -> Iterator[Venue]:
-    """A venue with portald running, shared by the tests of a file."""
+@contextmanager
+def venue_with_phone() -> Iterator[Venue]:
+    """Build a venue with portald running and a phone that has its addresses."""
     require_lab()
     with Venue() as built:
         built.start()
         built.lease(built.phone)
         built.wait_ipv6(built.phone)
+        yield built
+
+
+@pytest.fixture(scope="module")
+def venue() -> Iterator[Venue]:
+    """A venue shared by the tests of a file."""
+    with venue_with_phone() as built:
         yield built

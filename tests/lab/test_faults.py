@@ -16,6 +16,7 @@ from portald.demo.lab import end, until
 from portald.demo.venue import PORTAL, SITE, WEB, Venue, form_token
 from tests.lab import wire
 from tests.lab.test_gateway import online, shorten
+from tests.lab_fixtures import require_lab, venue_with_phone
 
 pytestmark = pytest.mark.lab
 
@@ -23,13 +24,7 @@ pytestmark = pytest.mark.lab
 @pytest.fixture
 def venue() -> Iterator[Venue]:
     """A venue of its own for each test, with one guest online."""
-    from tests.lab_fixtures import require_lab
-
-    require_lab()
-    with Venue() as built:
-        built.start()
-        built.lease(built.phone)
-        built.wait_ipv6(built.phone)
+    with venue_with_phone() as built:
         assert built.log_in(built.phone)["location"] == "/status"
         until(lambda: online(built, built.phone), "the guest is not online")
         yield built
@@ -229,8 +224,6 @@ def test_a_text_on_its_way_when_portald_is_killed(venue: Venue) -> None:
 
 def test_nothing_is_left_behind() -> None:
     """Even when the lab's own process is killed."""
-    from tests.lab_fixtures import require_lab
-
     require_lab()
     code = "from portald.demo.venue import Venue\nwith Venue() as v:\n v.start()\n"
     code += " print(v.scratch, flush=True)\n input()"

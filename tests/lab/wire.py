@@ -13,6 +13,7 @@ import socket
 import struct
 import sys
 import time
+from collections.abc import Iterable
 
 
 def sink(port: str, path: str) -> None:
@@ -43,59 +44,54 @@ def checksum(data: bytes) -> int:
     return ~total & 0xFFFF
 
 
+def ethernet(smac: str, dmac: str, source: str, target: str, protocol: int, body: bytes) -> bytes:
+    """Return a frame with an IPv4 packet from anybody to anybody."""
+    addresses = socket.inet_aton(source) + socket.inet_aton(target)
+    head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(body), 0, 0, 64, protocol, 0) + addresses
+    head = head[:10] + struct.pack("!H", checksum(head)) + head[12:]
+    return bytes.fromhex((dmac + smac).replace(":", "")) + b"\x08\x00" + head + body
+
+
+def datagram(sport: int, dport: int, body: bytes) -> bytes:
+    return struct.pack("!HHHH", sport, dport, 8 + len(body), 0) + body
+
+
+def send(interface: str, frames: Iterable[bytes], pause: float = 0) -> None:
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as wire:
+        wire.bind((interface, 0))
+        for one in frames:
+            wire.send(one)
+            time.sleep(pause)
+
+
 def frame(
     interface: str, smac: str, dmac: str, source: str, target: str, sport: str, dport: str,
     payload: str, count: str,
 ) -> None:  # fmt: skip
-    body = payload.encode()
-    datagram = struct.pack("!HHHH", int(sport), int(dport), 8 + len(body), 0) + body
-    addresses = socket.inet_aton(source) + socket.inet_aton(target)
-    head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(datagram), 0, 0, 64, 17, 0) + addresses
-    head = head[:10] + struct.pack("!H", checksum(head)) + head[12:]
-    macs = bytes.fromhex((dmac + smac).replace(":", ""))
-    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as wire:
-        wire.bind((interface, 0))
-        for _ in range(int(count)):
-            wire.send(macs + b"\x08\x00" + head + datagram)
-            time.sleep(0.02)
+    body = datagram(int(sport), int(dport), payload.encode())
+    send(interface, [ethernet(smac, dmac, source, target, 17, body)] * int(count), 0.02)
 
 
 def echo(interface: str, smac: str, dmac: str, source: str, target: str, count: str) -> None:
     body = b"\x08\0\0\0\0\1\0\1" + b"x" * 1000
     body = body[:2] + struct.pack("!H", checksum(body)) + body[4:]
-    addresses = socket.inet_aton(source) + socket.inet_aton(target)
-    head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(body), 0, 0, 64, 1, 0) + addresses
-    head = head[:10] + struct.pack("!H", checksum(head)) + head[12:]
-    macs = bytes.fromhex((dmac + smac).replace(":", ""))
-    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as wire:
-        wire.bind((interface, 0))
-        for _ in range(int(count)):
-            wire.send(macs + b"\x08\x00" + head + body)
+    send(interface, [ethernet(smac, dmac, source, target, 1, body)] * int(count))
 
 
 def arp(interface: str, smac: str, addresses: str) -> None:
     """Ask for the gateway as if each address were at ``smac``."""
     mac = bytes.fromhex(smac.replace(":", ""))
-    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as wire:
-        wire.bind((interface, 0))
-        for address in addresses.split(","):
-            body = struct.pack("!HHBBH", 1, 0x0800, 6, 4, 1) + mac + socket.inet_aton(address)
-            body += bytes(6) + socket.inet_aton("10.77.0.1")
-            wire.send(b"\xff" * 6 + mac + b"\x08\x06" + body)
+    head = b"\xff" * 6 + mac + b"\x08\x06" + struct.pack("!HHBBH", 1, 0x0800, 6, 4, 1) + mac
+    gateway = bytes(6) + socket.inet_aton("10.77.0.1")
+    send(interface, [head + socket.inet_aton(address) + gateway for address in addresses.split(",")])
 
 
 def many(interface: str, dmac: str, source: str, target: str, count: str) -> None:
     """Ask a DNS question from a new device each time."""
     question = b"\0\1\1\0\0\1\0\0\0\0\0\0\3www\7example\3com\0\0\1\0\1"
-    datagram = struct.pack("!HHHH", 40_000, 53, 8 + len(question), 0) + question
-    addresses = socket.inet_aton(source) + socket.inet_aton(target)
-    head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(datagram), 0, 0, 64, 17, 0) + addresses
-    packet = b"\x08\x00" + head[:10] + struct.pack("!H", checksum(head)) + head[12:] + datagram
-    gateway = bytes.fromhex(dmac.replace(":", ""))
-    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as wire:
-        wire.bind((interface, 0))
-        for number in range(int(count)):
-            wire.send(gateway + b"\x02\x99" + struct.pack("!I", number) + packet)
+    one = ethernet("02:99:00:00:00:00", dmac, source, target, 17, datagram(40_000, 53, question))
+    macs = (b"\x02\x99" + struct.pack("!I", number) for number in range(int(count)))
+    send(interface, (one[:6] + mac + one[12:] for mac in macs))
 
 
 def late(address: str, request: str) -> None:
