@@ -67,11 +67,16 @@ class Server6(Server):
 
 
 def main(addresses: list[str]) -> None:
+    threads = []
     for address in addresses:
         kind = Server6 if ":" in address else Server
-        threading.Thread(target=kind((address, 80), Site).serve_forever).start()
-        # Nobody speaks TLS here: reaching it at all is what is observed.
-        threading.Thread(target=kind((address, 443), Site).serve_forever).start()
+        # On 443 nobody speaks TLS: reaching it at all is what is observed.
+        for port in (80, 443):
+            threads.append(threading.Thread(target=kind((address, port), Site).serve_forever))
+            threads[-1].start()
+    # From Python 3.12 on, a program whose main thread has ended may start no further thread.
+    for thread in threads:
+        thread.join()
 
 
 if __name__ == "__main__":
