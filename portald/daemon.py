@@ -56,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--config", type=Path, default=config.DEFAULT_PATH, metavar="FILE")
     parser.add_argument("--version", action="version", version=__version__)
     parser.set_defaults(run=_run)
-    commands = parser.add_subparsers(title="commands", metavar="")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     demo = commands.add_parser("demo", help="the whole product in a lab on this machine")
     demo.add_argument("--once", action="store_true", help="end after the walk")
     demo.set_defaults(run=_demo)

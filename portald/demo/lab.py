@@ -83,12 +83,6 @@ class Host:
             path = "/proc/sys/" + name.replace("__", "/")
             self.run("sh", "-c", f"echo {value} > {path}")
 
-    def replace_file(self, path: str, content: str, scratch: Path) -> None:
-        """Give this host its own content for a file that exists, /etc/resolv.conf for example."""
-        source = scratch / f"{self.name}{path.replace('/', '-')}"
-        source.write_text(content)
-        self.run("mount", "--bind", str(source), os.path.realpath(path))
-
     def close(self) -> None:
         for process in reversed(self._processes):
             end(process)

@@ -22,7 +22,6 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from portald.demo import internet, phone, views
@@ -73,12 +72,11 @@ def missing() -> dict[str, str]:
 class Venue:
     """Three hosts with everything running on them; leaving the context takes all of it away."""
 
-    def __init__(self, settings: str = SETTINGS) -> None:
+    def __init__(self) -> None:
         self.scratch = Path(tempfile.mkdtemp(prefix="portald-"))
         self.hosts: list[Host] = []
         self.config = self.scratch / "portald.toml"
         self.separated = False
-        self._settings = settings
         self.daemon: subprocess.Popen[Any] | None = None
         self.helper: subprocess.Popen[Any] | None = None
 
@@ -90,12 +88,7 @@ class Venue:
             raise
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -197,7 +190,7 @@ class Venue:
 
     def _write_settings(self) -> None:
         user = "nobody" if self.separated else pwd.getpwuid(os.getuid()).pw_name
-        text = self._settings.format(scratch=self.scratch, user=user, texts=TEXTS)
+        text = SETTINGS.format(scratch=self.scratch, user=user, texts=TEXTS)
         self.config.write_text(text)
         for folder in ("state", "run"):
             path = self.scratch / folder
