@@ -18,6 +18,10 @@ from portald.config import Config, Zone
 from portald.errors import ConfigError, FirewallError
 from portald.firewall import commands
 from portald.helper import backend
+from portald.sms.codes import Codes
+from portald.sms.routes import Routes
+from portald.texting import warnings, weak
+from portald.texts import Texts
 
 
 class Level(StrEnum):
@@ -45,7 +49,7 @@ def findings(path: Path) -> list[Finding]:
     except ConfigError as error:
         return [Finding(Level.FAIL, problem) for problem in error.problems]
     found = [Finding(Level.OK, f"{path} is valid")]
-    for look in (_numbers, _providers, _zones, _forwarding, _commands, _ruleset, _port, _state):
+    for look in (_numbers, _texts, _providers, _zones, _forwarding, _commands, _ruleset, _port, _state):
         found += look(settings)
     return found
 
@@ -61,15 +65,41 @@ def _numbers(settings: Config) -> Iterator[Finding]:
         yield Finding(Level.WARN, "texts go to numbers of every country, dear ones too", cure)
 
 
+def _texts(settings: Config) -> Iterator[Finding]:
+    for problem in weak(settings):
+        yield Finding(Level.WARN, problem)
+    try:
+        previews = list(Texts(settings).previews())
+    except ConfigError as error:
+        yield from (Finding(Level.FAIL, problem) for problem in error.problems)
+        return
+    for preview in previews:
+        if preview.size.parts > 1:
+            text = f"the text for {preview.when} is {preview.size.parts} parts, each of which costs"
+            yield Finding(Level.WARN, text, "shorten it; see: portalctl sms preview")
+
+
 def _providers(settings: Config) -> Iterator[Finding]:
     try:
-        sms.make(settings.sms)
+        texts = Texts(settings)
+        ways = sms.make(settings.sms, lambda sender: Codes(sender, b"", texts), lambda: 0.0)
+        Routes(ways, lambda attempt: None, texts.parts)
     except ConfigError as error:
         for problem in error.problems:
             yield Finding(Level.FAIL, problem)
         return
-    names = ", ".join(str(table["type"]) for table in settings.sms)
-    yield Finding(Level.OK, f"texts go by {names}")
+    used = [way for way in ways if way.route.enabled]
+    if not used:
+        yield Finding(Level.FAIL, "no provider is enabled", "set enabled = true in an [[sms]] table")
+        return
+    yield Finding(Level.OK, f"texts go by {', '.join(way.name for way in used)}")
+    for way in used:
+        yield from (Finding(Level.WARN, f"{way.name}: {text}") for text in warnings(way))
+        if way.by_carrier:
+            cure = "see how many codes come back on the operator's page, and have another way as well"
+            yield Finding(
+                Level.WARN, "carriers are ending e-mail-to-SMS, and none tells whether a text came", cure
+            )
     if any(table["type"] == "sandbox" for table in settings.sms):
         yield Finding(Level.WARN, "the sandbox sends no texts", "set a real provider before guests come")
     for table in settings.sms:

@@ -1,66 +1,19 @@
-"""Settings: one TOML file to frozen dataclasses; a wrong key names itself."""
+"""Settings: what an operator writes into portald.toml."""
 
 from __future__ import annotations
 
-import dataclasses
-import math
-import os
 import re
 import tomllib
-import types
-import typing
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
-from typing import Any, TypeVar, Union
-from urllib.parse import SplitResult, urlsplit
+from typing import Any
 
 from portald.errors import ConfigError
+from portald.model import Kind, Policy
+from portald.schema import Secret, build, one_of, setting, split_url, table
 
 DEFAULT_PATH = Path("/etc/portald/portald.toml")
-T = TypeVar("T")
-
-
-class Secret:
-    """A value that never shows itself: ``reveal`` it only to whom it is meant for."""
-
-    def __init__(self, value: str) -> None:
-        self._value = value
-
-    def reveal(self) -> str:
-        return self._value
-
-    def __repr__(self) -> str:
-        return "Secret('***')"
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Secret) and other._value == self._value
-
-    def __hash__(self) -> int:
-        return hash(self._value)
-
-
-def setting(
-    help: str, default: Any = dataclasses.MISSING, low: float | None = None, high: float | None = None
-) -> Any:
-    """Return a dataclass field for one setting, with its help text and bounds."""
-    metadata = {"help": help, "low": low, "high": high}
-    if isinstance(default, (list, dict, set)):
-        raise TypeError("settings are immutable")
-    return field(default=default, metadata=metadata)
-
-
-def split_url(url: str) -> SplitResult | None:
-    """Return the parts of an http(s) URL with a host and, if any, a possible port; else ``None``."""
-    try:
-        parts = urlsplit(url)
-        _ = parts.port
-    except ValueError:
-        return None
-    host = parts.hostname or ""
-    good = all(0 < len(label) < 64 for label in host.removesuffix(".").split("."))
-    return parts if parts.scheme in {"http", "https"} and good else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,21 +46,32 @@ class Zone:
 class Otp:
     """The one-time code."""
 
-    digits: int = setting("digits of a code", 6, 4, 10)
+    mode: str = setting("code; or format_only, which sends none and only looks at the number", "code")
+    kind: Kind = setting("numbers, letters or alphanumeric", Kind.NUMBERS)
+    length: int = setting("digits or letters of a code", 6, 4, 10)
     lifetime: int = setting("seconds a code is good for", 300, 60, 1800)
     attempts: int = setting("wrong codes before a new one is needed", 5, 1, 10)
-    resend_after: int = setting("seconds between two texts to a number", 60, 10, 3600)
+    resend_after: int = setting(
+        "seconds between two texts to a number; doubles with each, a day without forgets", 60, 10, 3600
+    )
     text: str = setting(
-        "the text; {code}, {name} and {minutes} are filled in",
+        "the text; {code}, {name} and {minutes} are filled in, {{pin}} and @@password@@ as well",
         "{code} is your {name} Wi-Fi code. It is good for {minutes} minutes.",
+    )
+    texts: dict[str, str] = table('texts in other languages: de = "…", pt-BR = "…"')
+    texts_by_prefix: dict[str, str] = table('texts by beginnings of numbers, before languages: "+33" = "…"')
+    syntax: str = setting("of the texts: macros, or liquid as in Auth0", "macros")
+    bind_origin: bool = setting(
+        "add the line that ties the code to the portal's https name, so that phones fill it in", True
     )
 
     def __post_init__(self) -> None:
-        left = re.sub(r"\{(code|name|minutes)\}", "", self.text)
-        if "{code}" not in self.text:
-            raise ConfigError("text: the guest needs {code} in it")
-        if "{" in left or "}" in left:
-            raise ConfigError("text: only {code}, {name} and {minutes} can be filled in")
+        one_of("mode", self.mode, ("code", "format_only"))
+        one_of("syntax", self.syntax, ("macros", "liquid"))
+
+    @property
+    def policy(self) -> Policy:
+        return Policy(self.kind, self.length, self.lifetime, self.attempts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,12 +79,26 @@ class Limits:
     """How much may be sent and guessed; counted from the first use."""
 
     texts_per_number: int = setting("texts to one number in 24 hours", 5, 1)
+    texts_per_prefix: int = setting(
+        "texts to numbers that differ in the last four digits, in 24 hours", 20, 1
+    )
+    texts_per_country: int = setting("texts to any country but your own in 24 hours", 100, 1)
+    texts_per_zone: int = setting("texts from one guest network in 24 hours", 500, 1)
     texts_per_client: int = setting("texts asked for by one device in 24 hours", 8, 1)
     texts_per_client_burst: int = setting("texts asked for by one device in 10 minutes", 3, 1)
     texts: int = setting("texts in all in 24 hours: what you are ready to pay for", 500, 1)
     texts_per_hour: int = setting("texts in all in an hour, so that a flood leaves some for later", 100, 1)
-    guesses_per_number: int = setting("codes typed for one number in an hour", 30, 1)
-    guesses_per_client: int = setting("codes typed on one device in an hour", 15, 1)
+    money: float = setting("what texts may cost in 24 hours, in your currency; 0 is no limit", 0.0, 0)
+    guesses_per_number: int = setting("codes typed for one number in an hour; 0 is no limit", 30, 0)
+    guesses_per_client: int = setting("codes typed on one device in an hour; 0 is no limit", 15, 0)
+    guesses_free: tuple[str, ...] = setting("devices (MAC) without a limit of guesses", ())
+    conversion: int = setting(
+        "per cent of texts whose code must be typed, or their country or prefix is closed; 0 is never",
+        20,
+        0,
+        90,
+    )
+    conversion_after: int = setting("texts from which on that is judged, in 24 hours", 20, 5)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +107,7 @@ class Numbers:
 
     country: str = setting("numbers typed without + are read as in this country (ISO code)", "US")
     allowed: tuple[str, ...] = setting("countries whose numbers may be used; empty is all", ())
+    types: tuple[str, ...] = setting("kinds of numbers: mobile, voip, personal, pager", ("mobile",))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,6 +148,47 @@ class Firewall:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Application:
+    """A program of the venue that may have numbers proven through the OTP API."""
+
+    id: str = setting("its name")
+    secret: Secret = setting("its password for /oauth/token, 16 characters or more")
+    callbacks: tuple[str, ...] = setting("beginnings of the URLs that may be told how a code fares", ())
+    texts: int = setting("texts it may send in 24 hours", 200, 1)
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[\w.-]{1,64}", self.id, re.ASCII):
+            raise ConfigError(f"id: expected a word of letters, digits, . and -, got {self.id!r}")
+        if len(self.secret.reveal()) < 16:
+            raise ConfigError("secret: at least 16 characters; make one with: openssl rand -hex 32")
+        for url in self.callbacks:
+            parts = split_url(url)
+            if parts is None or not parts.path:
+                raise ConfigError(f"callbacks: expected http(s)://host/…, got {url!r}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reports:
+    """Where providers tell what became of texts; only with a public https address."""
+
+    url: str | None = setting("the public address that leads to the port, https://…/", None)
+    listen: str = setting("where portald listens for it", "127.0.0.1:8090")
+
+    def __post_init__(self) -> None:
+        parts = split_url(self.url) if self.url else None
+        if self.url and (parts is None or parts.scheme != "https" or parts.query or parts.fragment):
+            raise ConfigError(f"url: expected https://name/…, got {self.url!r}")
+        host, colon, port = self.listen.rpartition(":")
+        if not (host and colon and port.isdecimal() and 0 < int(port) < 65_536):
+            raise ConfigError(f"listen: expected ADDRESS:PORT, got {self.listen!r}")
+
+    @property
+    def address(self) -> tuple[str, int]:
+        host, _, port = self.listen.rpartition(":")
+        return host.strip("[]"), int(port)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """Everything an operator sets once; groups and accounts live in the store."""
 
@@ -187,6 +207,10 @@ class Config:
         repr=False,  # secrets are still in the clear in these tables
         metadata={"help": "the providers, each an [[sms]] table with a type; asked in this order"},
     )
+    applications: tuple[Application, ...] = setting(
+        "who may use the OTP API, each an [[applications]] table", ()
+    )
+    reports: Reports = setting("the [reports] table", Reports())
 
     def __post_init__(self) -> None:
         if not self.zones:
@@ -197,6 +221,8 @@ class Config:
                 raise ConfigError(f"zones: two of them have the same {what}")
         if self.otp.lifetime < self.otp.resend_after:
             raise ConfigError("otp.resend_after: longer than otp.lifetime, a guest could be stuck")
+        if len({application.id for application in self.applications}) < len(self.applications):
+            raise ConfigError("applications: two of them have the same id")
 
     @property
     def firewall_socket(self) -> Path:
@@ -231,102 +257,3 @@ def load(path: Path) -> Config:
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path} is not valid TOML: {error}") from error
     return build(Config, table)
-
-
-def build(kind: type[T], table: Mapping[str, Any], where: str = "") -> T:
-    """Make a dataclass from a TOML table, checking names, types and bounds.
-
-    Every ``Secret`` field ``x`` may come as ``x_file`` instead, the path of a file that holds it.
-    """
-    hints = typing.get_type_hints(kind)
-    fields = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
-    given, problems = _with_secret_files(table, hints, where)
-    values: dict[str, Any] = {}
-    for key, value in given.items():
-        if key not in fields:
-            import difflib  # only to be helpful: the helper can do without its memory
-
-            near = difflib.get_close_matches(key, fields, 1)
-            hint = f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(fields)}"
-            problems.append(f"{where}{key}: unknown key{hint}")
-            continue
-        try:
-            values[key] = _convert(hints[key], value, f"{where}{key}")
-            _check_bounds(fields[key], values[key], f"{where}{key}")
-        except ConfigError as error:
-            problems += error.problems
-    for name, f in fields.items():
-        optional = f.default is not dataclasses.MISSING or f.default_factory is not dataclasses.MISSING
-        if name not in given and not optional:
-            problems.append(f"{where}{name}: missing ({f.metadata.get('help', 'required')})")
-    if problems:
-        raise ConfigError(problems)
-    try:
-        return kind(**values)
-    except ConfigError as error:
-        raise ConfigError([f"{where}{problem}" for problem in error.problems]) from error
-
-
-def _with_secret_files(
-    table: Mapping[str, Any], hints: Mapping[str, Any], where: str
-) -> tuple[dict[str, Any], list[str]]:
-    given, problems = dict(table), []
-    for name, hint in hints.items():
-        path = given.pop(f"{name}_file", None) if Secret in (hint, *typing.get_args(hint)) else None
-        if path is None:
-            continue
-        if name in given:
-            problems.append(f"{where}{name}: given twice, as {name} and {name}_file")
-        try:
-            given[name] = Path(os.path.expandvars(path)).read_text("utf-8").strip()
-        except (OSError, TypeError, ValueError) as error:
-            problems.append(f"{where}{name}_file: cannot be read: {error}")
-            given[name] = ""
-    return given, problems
-
-
-def _convert(hint: Any, value: Any, where: str) -> Any:
-    origin, args = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (Union, types.UnionType):
-        return _convert(next(a for a in args if a is not type(None)), value, where)
-    if origin is tuple:
-        if not isinstance(value, list):
-            hint = f"; write [[{where}]]" if isinstance(value, dict) else ""
-            raise ConfigError(f"{where}: expected a list, got {_name(value)}{hint}")
-        return tuple(_convert(args[0], v, f"{where}[{i}]") for i, v in enumerate(value))
-    if origin is dict or dataclasses.is_dataclass(hint):
-        if not isinstance(value, dict):
-            raise ConfigError(f"{where}: expected a table, got {_name(value)}")
-        return value if origin is dict else build(hint, value, f"{where}.")
-    if hint is float and type(value) is int:
-        return float(value)
-    if hint in (str, int, float, bool):
-        if type(value) is not hint:
-            raise ConfigError(f"{where}: expected {_KIND[hint]}, got {_name(value)}")
-        return value
-    if not isinstance(value, str):
-        # A secret of digits, its quotation marks forgotten, is not shown either.
-        got = "something else" if hint is Secret else _name(value)
-        raise ConfigError(f"{where}: expected text, got {got}")
-    try:
-        return hint(value)
-    except ValueError as error:
-        raise ConfigError(f"{where}: {error}") from error
-
-
-_KIND: dict[type, str] = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
-
-
-def _name(value: Any) -> str:
-    kinds: dict[type, str] = {dict: "a table", list: "a list", str: "text"}
-    return kinds.get(type(value)) or repr(value)
-
-
-def _check_bounds(f: dataclasses.Field[Any], value: Any, where: str) -> None:
-    low, high = f.metadata.get("low"), f.metadata.get("high")
-    if isinstance(value, float) and math.isnan(value):
-        raise ConfigError(f"{where}: expected a number, got {value}")
-    if low is not None and value < low:
-        raise ConfigError(f"{where}: at least {low}, got {value}")
-    if high is not None and value > high:
-        raise ConfigError(f"{where}: at most {high}, got {value}")

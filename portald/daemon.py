@@ -15,21 +15,29 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from portald import __version__, config, phone, sms
+from portald.applications import Applications
 from portald.config import Config
 from portald.errors import ConfigError, PortaldError
+from portald.exchange import Exchange
 from portald.firewall.memory import MemoryFirewall
 from portald.firewall.remote import RemoteFirewall
+from portald.followup import Followups
 from portald.neighbours import KernelNeighbours, PretendNeighbours
 from portald.portal import Portal
 from portald.ports import Firewall, Neighbours
+from portald.purse import Purse
 from portald.reconcile import Rounds
 from portald.sms.codes import Codes
+from portald.sms.routes import Routes
 from portald.store import Store
 from portald.store.key import secret_key
 from portald.system import fail, notify, set_up_logs, unix_listener
+from portald.texting import Texting
+from portald.texts import Texts
 from portald.web.admin import admin_app
 from portald.web.capture import Capture
 from portald.web.guest import guest_app
+from portald.web.reports import reports_app
 from portald.web.server import Server, remember_macs
 
 log = logging.getLogger("portald")
@@ -95,12 +103,15 @@ class Daemon:
 
     def __init__(self, settings: Config) -> None:
         self._settings = settings
-        sender = sms.make(settings.sms)
+        texts = Texts(settings)
         try:
             settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise ConfigError(f"state_dir: {settings.state_dir}: {error.strerror}") from error
         key = secret_key(settings.state_dir / "portald.key")
+        ways = sms.make(
+            settings.sms, lambda sender: Codes(sender, key, texts), time.time, settings.reports.url
+        )
         self._store = Store(settings.state_dir / "portald.db")
         firewall, neighbours = enforcement(settings)
         turn = threading.Lock()
@@ -108,14 +119,21 @@ class Daemon:
             settings, self._store, firewall, neighbours, time.time, turn, after=_feed_watchdog
         )
         self._pool = Pool(SENDERS, WAITING)
+        store = self._store
+        routes = Routes(ways, lambda attempt: store.add_attempt(attempt, time.time()), texts.parts)
+        purse = Purse(settings, store, routes, time.time)
+        exchange = Exchange(settings, store, routes, purse, time.time, self._pool.later)
+        applications = Applications(settings, store, exchange, key, time.time)
+        exchange.changed = applications.tell
+        self._followups = Followups(settings, store, routes, applications, time.time)
         portal = Portal(
             settings,
-            self._store,
+            store,
             firewall,
-            Codes(sender, key, settings.otp, settings.name),
+            routes,
+            exchange,
             neighbours,
             time.time,
-            self._pool.later,
             turn,
             self._rounds.wake,
         )
@@ -127,11 +145,18 @@ class Daemon:
             Server(guest, listeners, threads=settings.web.threads),
             # Apart from the guests', so that no crowd of them can shut the operator out.
             Server(
-                admin_app(portal, self._rounds, key),
+                admin_app(
+                    portal, self._rounds, Texting(settings, store, routes, purse, texts), applications, key
+                ),
                 [unix_listener(settings.admin_socket, 0o660)],
-                threads=2,
+                threads=4,
             ),
         ]
+        if settings.reports.url:
+            host, port = settings.reports.address
+            family = socket.AF_INET6 if ":" in host else socket.AF_INET
+            receiver = reports_app(routes, store, settings.reports.url, time.time)
+            self._servers.append(Server(receiver, [tcp_listener(family, host, port)], threads=2))
 
     def run(self) -> None:
         stop = threading.Event()
@@ -139,6 +164,7 @@ class Daemon:
             signal.signal(name, lambda *_: stop.set())
         self._store.fail_interrupted()
         self._rounds.start()
+        self._followups.start()
         for server in self._servers:
             server.start()
         notify("READY=1")
@@ -148,6 +174,7 @@ class Daemon:
         for server in self._servers:
             server.stop()
         self._pool.stop()
+        self._followups.stop()
         self._rounds.stop()
         if self._rounds.last_error is None:
             self._rounds.round()  # the last bytes

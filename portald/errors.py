@@ -4,6 +4,7 @@ PortaldError
 ├── ConfigError       the operator: what is wrong in which key; do not start
 ├── Refused           the guest: a reason with a page of its own, and when to try again
 ├── SmsError          a text was not carried: its outcome says what to do next
+├── Forged            a report on a text that is not the provider's
 └── FirewallError     the kernel does not do what was asked; the next round repairs it
     └── RulesMissing  somebody removed or changed the ruleset: set it up again
 """
@@ -23,6 +24,8 @@ class Reason(StrEnum):
     NUMBER_INVALID = "number_invalid"
     NUMBER_NOT_MOBILE = "number_not_mobile"
     COUNTRY_CLOSED = "country_closed"
+    COUNTRY_BUSY = "country_busy"
+    CARRIER_CLOSED = "carrier_closed"
     TOO_SOON = "too_soon"
     SEVERAL_TEXTS = "several_texts"
     TOO_MANY_TEXTS = "too_many_texts"
@@ -73,6 +76,10 @@ class SmsError(PortaldError):
         self.retry_after = retry_after
         self.reference = reference
         super().__init__(f"{outcome}: {words}")
+
+
+class Forged(PortaldError):
+    """A request that claims to be a provider's report and is not proven to be."""
 
 
 class FirewallError(PortaldError):

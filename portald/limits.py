@@ -4,21 +4,46 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from portald.config import Limits, Otp
+from portald.config import Limits
 from portald.errors import Reason
 
 DAY = 86_400
 HOUR = 3_600
+MILLION = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """``most`` uses of ``name`` within ``seconds`` of the first; beyond it, ``reason``."""
+    """``most`` of ``name`` within ``seconds`` of the first use; beyond it, ``reason``.
+
+    With ``growth`` each window that follows within a day is twice as long, up to that many times.
+    """
 
     name: str
     most: int
     seconds: float
     reason: Reason
+    amount: int = 1
+    growth: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A text that somebody asks for: what limits it depends on all of this."""
+
+    number: str
+    country: str
+    home: bool
+    holder: str
+    """The device, or the application, that asks."""
+    zone: str
+    price: int
+    """What it may cost at most, in millionths of the currency."""
+
+
+def prefix(number: str) -> str:
+    """Return what a number shares with the ten thousand that are next to it."""
+    return number[:-4]
 
 
 def number_pause(number: str) -> str:
@@ -26,33 +51,53 @@ def number_pause(number: str) -> str:
     return f"pause:{number}"
 
 
-def for_text(otp: Otp, limits: Limits, mac: str, number: str) -> list[Allowance]:
-    """Return what one more text to ``number``, asked for by ``mac``, uses up.
+def for_text(limits: Limits, resend_after: float, ask: Ask) -> list[Allowance]:
+    """Return what one more text uses up.
 
     A device may correct a mistyped number at once: the pause is the number's, not the device's.
     """
-    return [
-        Allowance(number_pause(number), 1, otp.resend_after, Reason.TOO_SOON),
-        Allowance(f"burst:{mac}", limits.texts_per_client_burst, 600, Reason.SEVERAL_TEXTS),
-        Allowance(f"texts:{number}", limits.texts_per_number, DAY, Reason.TOO_MANY_TEXTS),
-        Allowance(f"texts:{mac}", limits.texts_per_client, DAY, Reason.TOO_MANY_TEXTS),
+    allowances = [
+        Allowance(number_pause(ask.number), 1, resend_after, Reason.TOO_SOON, growth=5),
+        *_for_holder(limits, ask),
+        Allowance(f"texts:{ask.number}", limits.texts_per_number, DAY, Reason.TOO_MANY_TEXTS),
+        Allowance(f"prefix:{prefix(ask.number)}", limits.texts_per_prefix, DAY, Reason.BUSY),
+        Allowance(f"zone:{ask.zone}", limits.texts_per_zone, DAY, Reason.BUSY),
         Allowance("texts-hour", limits.texts_per_hour, HOUR, Reason.BUSY),
         Allowance("texts", limits.texts, DAY, Reason.BUSY),
     ]
+    if not ask.home:
+        allowances.append(
+            Allowance(f"country:{ask.country}", limits.texts_per_country, DAY, Reason.COUNTRY_BUSY)
+        )
+    if limits.money and ask.price:
+        allowances.append(money(limits, ask.price))
+    return allowances
 
 
-def for_unsent(otp: Otp, limits: Limits, mac: str, number: str) -> list[Allowance]:
+def money(limits: Limits, amount: int) -> Allowance:
+    """Return the budget in millionths of the currency."""
+    return Allowance("money", round(limits.money * MILLION), DAY, Reason.BUSY, amount)
+
+
+def _for_holder(limits: Limits, ask: Ask) -> list[Allowance]:
+    return [
+        Allowance(f"burst:{ask.holder}", limits.texts_per_client_burst, 600, Reason.SEVERAL_TEXTS),
+        Allowance(f"texts:{ask.holder}", limits.texts_per_client, DAY, Reason.TOO_MANY_TEXTS),
+    ]
+
+
+def for_unsent(limits: Limits, resend_after: float, ask: Ask) -> list[Allowance]:
     """Return what is given back for a text that was certainly not sent.
 
     What the device asked for stays counted: numbers that cannot be sent to cost work as well.
     """
-    used = for_text(otp, limits, mac, number)
-    return [allowance for allowance in used if not allowance.name.endswith(mac)]
+    kept = {allowance.name for allowance in _for_holder(limits, ask)}
+    return [a for a in for_text(limits, resend_after, ask) if a.name not in kept]
 
 
-def for_guess(limits: Limits, mac: str, number: str) -> list[Allowance]:
+def for_guess(limits: Limits, holder: str, number: str) -> list[Allowance]:
     """Return what one guess uses up, over all codes: a resend must not renew the guesses."""
-    return [
-        Allowance(f"guess:{number}", limits.guesses_per_number, HOUR, Reason.GUESSES_USED_UP),
-        Allowance(f"guess:{mac}", limits.guesses_per_client, HOUR, Reason.GUESSES_USED_UP),
-    ]
+    counted = [(f"guess:{number}", limits.guesses_per_number)]
+    if holder not in limits.guesses_free:
+        counted.append((f"guess:{holder}", limits.guesses_per_client))
+    return [Allowance(name, most, HOUR, Reason.GUESSES_USED_UP) for name, most in counted if most]

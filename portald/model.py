@@ -21,13 +21,15 @@ class End(StrEnum):
 
 
 class State(StrEnum):
-    """How far a challenge has come; ``USED`` and ``REPLACED`` are final."""
+    """How far a challenge has come; the last three are final."""
 
     WAITING = "waiting"
     SENT = "sent"
     FAILED = "failed"
     USED = "used"
     REPLACED = "replaced"
+    EXPIRED = "expired"
+    """Too old, and its application was told so; others are just found to be too old."""
 
 
 class Outcome(StrEnum):
@@ -122,16 +124,136 @@ class Session:
     ended_at: float | None
     end: End | None
     usage: Usage
+    verified: bool = True
+    """Whether a code proved the number; false where only its form was looked at."""
+
+
+class Kind(StrEnum):
+    """What a code is made of; letters that look like digits or like one another are left out."""
+
+    NUMBERS = "numbers"
+    LETTERS = "letters"
+    ALPHANUMERIC = "alphanumeric"
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What a code looks like, how many seconds it is good for, how many guesses it allows."""
+
+    kind: Kind = Kind.NUMBERS
+    length: int = 6
+    lifetime: int = 300
+    attempts: int = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A code that somebody asked for, with what is known of who asked."""
+
+    challenge: int
+    to: str
+    """E.164."""
+    policy: Policy = Policy()
+    language: str = ""
+    """A language tag (RFC 5646) such as ``de`` or ``pt-BR``, as the guest's browser prefers it."""
+    ip: str = ""
+    agent: str = ""
+    carrier: str = ""
+    """The guest's mobile network, if the text shall go there by e-mail."""
+    sender: str = ""
+    """Replaces the provider's sender, if not empty."""
+    template: str = ""
+    """Replaces the text of the settings, if not empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A code on its way: its verifier's handle for it, never the code, and what it looks like."""
+
+    reference: str
+    policy: Policy
+    message: str = ""
+    """The provider's name for the text, to ask for its delivery."""
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A text for a provider to carry.  ``code`` is in ``body`` too; neither may reach a log."""
+
+    to: str
+    """E.164."""
+    body: str
+    code: str = ""
+    lifetime: int = 300
+    """Seconds after which it is of no use."""
+    language: str = ""
+    ip: str = ""
+    agent: str = ""
+    carrier: str = ""
+    sender: str = ""
+    """Replaces the provider's sender, if not empty."""
+    reference: str = ""
+    """Our own name for it, for providers that keep one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One provider asked to carry one challenge's text."""
+
+    challenge: int
+    provider: str
+    number: str
+    country: str
+    outcome: Outcome
+    words: str = ""
+    """What it said, masked."""
+    message: str = ""
+    """Its name for the text, to ask for its delivery."""
+    carrier: str = ""
+    parts: int = 1
+    cost: int = 0
+    """Millionths of the operator's currency, for all parts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Logged:
+    """An attempt as it is kept, with what became of it."""
+
+    at: float
+    attempt: Attempt
+    delivered: bool | None
+    delivery_words: str
+    verified: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """How many numbers were sent codes, and from how many a right one came back."""
+
+    sent: int = 0
+    verified: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a provider says later about a text it took: ``delivered`` is ``None`` while undecided."""
+
+    message: str
+    delivered: bool | None
+    words: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Challenge:
-    """One verification in progress: a code sent to ``number`` that only ``mac`` may answer."""
+    """One verification in progress: a code sent to ``number`` that only its holder may answer."""
 
     id: int
     number: str
-    mac: str
+    holder: str
+    """The MAC of a device, or the id that an application was given."""
+    zone: str
     state: State
+    policy: Policy
     reference: str | None
     """The verifier's own handle for the code; never the code."""
     outcome: Outcome | None
@@ -140,3 +262,10 @@ class Challenge:
     attempts: int
     created_at: float
     expires_at: float
+    carrier: str = ""
+    price: int = 0
+    """What was set aside for its text, in millionths of the currency."""
+    application: str = ""
+    callback: str = ""
+    delivered: bool | None = None
+    """What the provider knows of the text's arrival."""

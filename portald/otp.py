@@ -4,19 +4,46 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import math
 import secrets
 import unicodedata
 
+from portald.model import Kind, Policy
 
-def new_code(digits: int) -> str:
-    """Return ``digits`` random digits from the system's generator."""
-    return "".join(secrets.choice("0123456789") for _ in range(digits))
+# Without O and 0, I, L and 1: read from one screen and typed on another, they are mistaken.
+_LETTERS = "ABCDEFGHJKMNPQRSTUVWXYZ"
+_CAPITALS = set("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+ALPHABETS = {
+    Kind.NUMBERS: "0123456789",
+    Kind.LETTERS: _LETTERS,
+    Kind.ALPHANUMERIC: _LETTERS + "23456789",
+}
 
 
-def read_code(typed: str) -> str:
-    """Return what was typed as plain digits: other scripts' digits count, separators do not."""
-    digits = (unicodedata.decimal(character, None) for character in typed[:64])
-    return "".join(str(digit) for digit in digits if digit is not None)
+def new_code(policy: Policy) -> str:
+    """Return a code from the system's generator."""
+    return "".join(secrets.choice(ALPHABETS[policy.kind]) for _ in range(policy.length))
+
+
+def read_code(typed: str, kind: Kind = Kind.NUMBERS) -> str:
+    """Return what was typed as plain digits and capitals.
+
+    Other scripts' digits count, separators do not, and letters only where codes have some.
+    """
+    code = []
+    for character in typed[:64]:
+        digit = unicodedata.decimal(character, None)
+        letter = unicodedata.normalize("NFKC", character).upper()
+        if digit is not None:
+            code.append(str(digit))
+        elif kind is not Kind.NUMBERS and character.isalpha() and letter in _CAPITALS:
+            code.append(letter)
+    return "".join(code)
+
+
+def bits(policy: Policy) -> float:
+    """Return the entropy of a code; NIST SP 800-63B asks for 20 bits."""
+    return policy.length * math.log2(len(ALPHABETS[policy.kind]))
 
 
 def seal(key: bytes, to: str, code: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 import phonenumbers
 from phonenumbers import NumberParseException, PhoneNumberType
@@ -10,8 +11,13 @@ from phonenumbers import NumberParseException, PhoneNumberType
 from portald.config import Numbers
 from portald.errors import ConfigError, Reason, Refused
 
-# The United States and Canada do not tell mobile from fixed numbers, hence the second.
-TEXTABLE = {PhoneNumberType.MOBILE, PhoneNumberType.FIXED_LINE_OR_MOBILE}
+TYPES = {
+    # The United States and Canada do not tell mobile from fixed numbers, hence the second.
+    "mobile": {PhoneNumberType.MOBILE, PhoneNumberType.FIXED_LINE_OR_MOBILE},
+    "voip": {PhoneNumberType.VOIP},
+    "personal": {PhoneNumberType.PERSONAL_NUMBER},
+    "pager": {PhoneNumberType.PAGER},
+}
 
 # Places that share a numbering plan so closely that metadata names one for the other
 # (UK mobiles may come out as Guernsey); a welcome to the first is a welcome to all.
@@ -31,26 +37,56 @@ def read(typed: str, numbers: Numbers) -> str:
         raise Refused(Reason.NUMBER_UNREADABLE) from None
     if number.extension or not phonenumbers.is_valid_number(number):
         raise Refused(Reason.NUMBER_INVALID)
-    if phonenumbers.number_type(number) not in TEXTABLE:
+    if phonenumbers.number_type(number) not in {kind for name in numbers.types for kind in TYPES[name]}:
         raise Refused(Reason.NUMBER_NOT_MOBILE)
     # By region, not by calling code: +1 is also Jamaica.  "001" are satellites, at ten times the price.
     region = phonenumbers.region_code_for_number(number)
-    if region == "001" or (numbers.allowed and region not in _regions(numbers)):
+    if region == "001" or (numbers.allowed and region not in _together(numbers.allowed)):
         raise Refused(Reason.COUNTRY_CLOSED)
     return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
 
 
-def _regions(numbers: Numbers) -> set[str]:
-    return {region for allowed in numbers.allowed for region in TOGETHER.get(allowed, {allowed})}
+def region(number: str) -> str:
+    """Return the country of an E.164 number (ISO code), ``"001"`` for satellites and the like."""
+    return phonenumbers.region_code_for_number(phonenumbers.parse(number)) or "001"
+
+
+def is_home(number: str, numbers: Numbers) -> bool:
+    """Tell whether a number is of the venue's own country."""
+    return region(number) in _together([numbers.country])
+
+
+def is_in(number: str, place: str) -> bool:
+    """Tell whether a number belongs to a country (``"FR"``) or begins so (``"+4477"``)."""
+    return number.startswith(place) if place.startswith("+") else region(number) in _together([place])
+
+
+def check_place(place: str) -> None:
+    """Raise ``ConfigError`` unless it is a country or the beginning of a number."""
+    if place.startswith("+"):
+        if not re.fullmatch(r"\+[1-9]\d{0,14}", place):
+            raise ConfigError(f'expected the beginning of a number like "+4477", got {place!r}')
+    elif place not in phonenumbers.SUPPORTED_REGIONS:
+        near = place.upper()
+        hint = f"did you mean {near!r}?" if near in phonenumbers.SUPPORTED_REGIONS else "like 'DE'"
+        raise ConfigError(f"{place!r} is not a country code; {hint}")
+
+
+def _together(places: Iterable[str]) -> set[str]:
+    return {region for place in places for region in TOGETHER.get(place, {place})}
 
 
 def check(numbers: Numbers) -> None:
     """Raise ``ConfigError`` if a country is not one that telephone numbers are known for."""
     for country in (numbers.country, *numbers.allowed):
-        if country not in phonenumbers.SUPPORTED_REGIONS:
-            near = country.upper()
-            hint = f"did you mean {near!r}?" if near in phonenumbers.SUPPORTED_REGIONS else "like 'DE'"
-            raise ConfigError(f"numbers: {country!r} is not a country code; {hint}")
+        try:
+            if country.startswith("+"):
+                raise ConfigError(f"{country!r} is not a country code; like 'DE'")
+            check_place(country)
+        except ConfigError as error:
+            raise ConfigError(f"numbers: {error}") from None
+    if unknown := set(numbers.types) - TYPES.keys():
+        raise ConfigError(f"numbers.types: known are {', '.join(TYPES)}, got {', '.join(sorted(unknown))}")
 
 
 def example(country: str) -> str:
@@ -59,6 +95,18 @@ def example(country: str) -> str:
     if number is None:
         return ""
     return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.INTERNATIONAL)
+
+
+def national(number: str, zero: bool = False) -> str:
+    """Return the digits of an E.164 number without its country code, with a leading zero if asked.
+
+    Raises ``ValueError`` if there is no such country code.
+    """
+    try:
+        digits = phonenumbers.national_significant_number(phonenumbers.parse(number))
+    except NumberParseException as error:
+        raise ValueError(str(error)) from None
+    return f"0{digits}" if zero else digits
 
 
 def mask(number: str) -> str:

@@ -5,15 +5,34 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
 
-from portald import access, limits, otp, phone
+from portald import access, phone
 from portald.config import Config, Zone
-from portald.errors import FirewallError, Reason, Refused, SmsError
-from portald.model import Challenge, Client, End, Outcome, Session
-from portald.ports import Clock, Firewall, Later, Neighbours, Verifier
+from portald.errors import FirewallError, Reason, Refused
+from portald.exchange import Exchange, Wish
+from portald.model import Challenge, Client, Conversion, End, Session
+from portald.ports import Clock, Firewall, Neighbours
+from portald.sms.carriers import Carrier, offered
+from portald.sms.routes import Routes
 from portald.store import Store
 
 log = logging.getLogger(__name__)
+
+
+CARRIER_GROUP = "SMS"
+"""While a group of this name exists, guests may have their code brought by their carrier's e-mail."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """What the guest's request for a code says besides the number."""
+
+    language: str = ""
+    agent: str = ""
+    carrier: str = ""
 
 
 class Portal:
@@ -24,20 +43,20 @@ class Portal:
         config: Config,
         store: Store,
         firewall: Firewall,
-        verifier: Verifier,
+        routes: Routes,
+        exchange: Exchange,
         neighbours: Neighbours,
         clock: Clock,
-        later: Later,
         turn: threading.Lock,
         wake: Callable[[], None] = lambda: None,
     ) -> None:
         self.config = config
         self._store = store
         self._firewall = firewall
-        self._verifier = verifier
+        self._routes = routes
+        self._exchange = exchange
         self._neighbours = neighbours
         self._clock = clock
-        self._later = later
         self._turn = turn
         self._wake = wake
 
@@ -66,37 +85,56 @@ class Portal:
 
     def pending(self, client: Client) -> Challenge | None:
         """Return the client's challenge, found again after its page was closed."""
-        return self._store.challenge_of(client.mac, self._clock())
+        return self._exchange.pending(client.mac)
 
     def resend_in(self, challenge: Challenge) -> float:
         """Return the seconds until another text may be asked for."""
-        return self._store.wait_for(limits.number_pause(challenge.number), self._clock())
+        return self._exchange.resend_in(challenge)
 
-    def request_code(self, client: Client, typed: str) -> Challenge:
+    def carriers(self) -> tuple[list[Carrier], list[Carrier]]:
+        """Return the carriers to choose from, and those that have ended; empty if that is not offered.
+
+        It is while there is a group called SMS and a provider of type email.
+        """
+        every = self._routes.carriers().values()
+        if not every or not self._store.has_group(CARRIER_GROUP):
+            return [], []
+        today = datetime.fromtimestamp(self._clock(), UTC).date()
+        return offered(every, today)
+
+    def carrier(self, key: str) -> Carrier | None:
+        return self._routes.carriers().get(key) if key else None
+
+    def request_code(self, client: Client, typed: str, asking: Asking = Asking()) -> Challenge:
         """Send a code to the number typed; an earlier code of this client dies.
 
         The sending happens elsewhere: the challenge tells whether it is waiting, sent or failed.
         """
         number = phone.read(typed, self.config.numbers)
-        now = self._clock()
-        allowances = limits.for_text(self.config.otp, self.config.limits, client.mac, number)
-        challenge = self._store.open_challenge(client, number, allowances, self.config.otp.lifetime, now)
-        if not self._later(lambda: self._send(challenge)):
-            self._store.text_failed(challenge.id, Outcome.TEMPORARY, "too many texts at once")
-            self._store.give_back(allowances)
-            raise Refused(Reason.BUSY, retry_after=5)
-        return challenge
+        if asking.carrier and asking.carrier not in {carrier.key for carrier in self.carriers()[0]}:
+            raise Refused(Reason.CARRIER_CLOSED)
+        wish = Wish(
+            number=number,
+            holder=client.mac,
+            zone=client.zone,
+            policy=self.config.otp.policy,
+            language=asking.language,
+            ip=client.ip,
+            agent=asking.agent,
+            carrier=asking.carrier,
+        )
+        return self._exchange.ask(wish)
 
-    def resend(self, client: Client) -> Challenge:
-        """Send a new code to the number the client gave before."""
+    def resend(self, client: Client, asking: Asking = Asking()) -> Challenge:
+        """Send a new code to the number the client gave before, the same way."""
         challenge = self.pending(client)
         if challenge is None:
             raise Refused(Reason.NO_CHALLENGE)
-        return self.request_code(client, challenge.number)
+        return self.request_code(client, challenge.number, replace(asking, carrier=challenge.carrier))
 
     def restart(self, client: Client) -> None:
         """Forget the client's pending challenge: it wants to type another number."""
-        self._store.cancel_challenge(client.mac)
+        self._exchange.forget(client.mac)
 
     def confirm(self, client: Client, typed: str) -> Session:
         """Judge a code and let the client in.
@@ -104,27 +142,23 @@ class Portal:
         The session counts from here on even if the kernel cannot be told just now: the next
         round does, and ``granted_at`` says when it has.
         """
-        code = otp.read_code(typed)
-        if len(code) != self.config.otp.digits:
-            raise Refused(Reason.CODE_INCOMPLETE)
-        challenge = self._take_guess(client)
-        try:
-            right = self._verifier.check(challenge.reference or "", challenge.number, code)
-        except SmsError as error:
-            log.warning("event=code_not_judged outcome=%s words=%s", error.outcome, error.words)
-            raise Refused(Reason.BUSY, retry_after=5) from None
-        if not right:
-            last = challenge.attempts >= self.config.otp.attempts
-            raise Refused(Reason.TOO_MANY_GUESSES if last else Reason.CODE_WRONG)
+        challenge = self._exchange.judge(client.mac, typed)
+        group = CARRIER_GROUP if challenge.carrier else self.zone(client).group
         with self._turn:
             now = self._clock()
-            group = self.zone(client).group
             session, replaced = self._store.open_session(challenge, client, group, now)
             self._grant(session, replaced, now)
-        log.info(
-            "event=session_opened session=%d number=%s mac=%s ip=%s",
-            session.id, phone.mask(challenge.number), client.mac, client.ip,
-        )  # fmt: skip
+        return session
+
+    def admit(self, client: Client, typed: str) -> Session:
+        """Let the client in for a number that is only looked at (``otp.mode = "format_only"``)."""
+        if self.config.otp.mode != "format_only":
+            raise Refused(Reason.FORM_STALE)
+        number = phone.read(typed, self.config.numbers)
+        with self._turn:
+            now = self._clock()
+            session, replaced = self._store.open_unverified(number, client, self.zone(client).group, now)
+            self._grant(session, replaced, now)
         return session
 
     def time_left(self, session: Session) -> float | None:
@@ -156,13 +190,16 @@ class Portal:
         """Cut a session; false if there is no live one of that number."""
         return self._end(session_id, End.REVOKED)
 
-    # Inside ------------------------------------------------------------------------------
+    def carrier_report(self) -> list[dict[str, Any]]:
+        """Return every carrier with its state and how many codes came back by it, in 30 days."""
+        now = self._clock()
+        seen = dict(self._store.conversions("carrier", now - 30 * 86_400, now))
+        return [
+            {"carrier": carrier, "seen": seen.get(carrier.key, Conversion())}
+            for carrier in self._routes.carriers().values()
+        ]
 
-    def _take_guess(self, client: Client) -> Challenge:
-        pending = self.pending(client)
-        number = pending.number if pending else ""
-        allowances = limits.for_guess(self.config.limits, client.mac, number)
-        return self._store.take_guess(client.mac, self.config.otp.attempts, allowances, self._clock())
+    # Inside ------------------------------------------------------------------------------
 
     def _grant(self, session: Session, replaced: list[int], now: float) -> None:
         grant = access.grant(session, self.config.firewall.longest, now)
@@ -174,6 +211,10 @@ class Portal:
             self._store.set_granted([session.id], now)
         if not session.addresses:
             self._wake()  # it came over IPv6: a round finds its IPv4 address
+        log.info(
+            "event=session_opened session=%d number=%s mac=%s verified=%s",
+            session.id, phone.mask(session.account.number), session.mac, session.verified,
+        )  # fmt: skip
 
     def _end(self, session_id: int, reason: End) -> bool:
         with self._turn:
@@ -186,37 +227,3 @@ class Portal:
                 self._wake()
         log.info("event=session_ended session=%d reason=%s", session_id, reason)
         return True
-
-    def _send(self, challenge: Challenge) -> None:
-        masked = phone.mask(challenge.number)
-        try:
-            reference = self._verifier.start(challenge.number)
-        except SmsError as error:
-            log.warning(
-                "event=text_failed number=%s outcome=%s words=%s", masked, error.outcome, error.words
-            )
-            self._not_sent(challenge, error)
-        except Exception:
-            # A verifier from elsewhere may raise anything; the guest must not wait for ever.
-            log.exception("event=text_failed number=%s outcome=unknown", masked)
-            self._store.text_failed(challenge.id, Outcome.UNKNOWN, "the provider failed; see the log")
-        else:
-            log.info("event=text_sent number=%s mac=%s", masked, challenge.mac)
-            self._store.text_sent(challenge.id, reference, self._code_expires())
-
-    def _not_sent(self, challenge: Challenge, error: SmsError) -> None:
-        if error.outcome is Outcome.UNKNOWN and error.reference:
-            # It may arrive yet: then the guest shall be able to type it.
-            self._store.text_sent(
-                challenge.id, error.reference, self._code_expires(), error.outcome, error.words
-            )
-            return
-        self._store.text_failed(challenge.id, error.outcome, error.words)
-        if error.outcome is not Outcome.UNKNOWN:
-            # Certainly not sent, so nobody pays for it and nobody need wait.
-            self._store.give_back(
-                limits.for_unsent(self.config.otp, self.config.limits, challenge.mac, challenge.number)
-            )
-
-    def _code_expires(self) -> float:
-        return self._clock() + self.config.otp.lifetime

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
-from portald.model import Client, Grant, Held
+from portald.model import Client, Grant, Held, Order, Report, Sent, Text
 
 Clock = Callable[[], float]
 """Epoch seconds.  Everything but the roots is given one."""
@@ -36,18 +36,39 @@ class Firewall(Protocol):
 class Verifier(Protocol):
     """Owns codes: makes or orders one, and judges what the guest typed.  May be slow."""
 
-    def start(self, to: str) -> str:
-        """Send a code to ``to`` (E.164); return a reference for ``check``.  Raises ``SmsError``."""
+    def start(self, order: Order) -> Sent:
+        """Send a code as ordered; return a handle for ``check``.  Raises ``SmsError``."""
 
     def check(self, reference: str, to: str, code: str) -> bool:
-        """Tell whether ``code`` is the one behind ``reference``.  Raises ``SmsError``."""
+        """Tell whether ``code`` is the one behind ``reference``.
+
+        Raises ``SmsError`` if that cannot be told, and ``Refused`` if the code is dead whatever
+        is typed (``CODE_EXPIRED``, ``TOO_MANY_GUESSES``).
+        """
 
 
 class Sender(Protocol):
     """Carries a text and knows nothing of codes.  May be slow."""
 
-    def send(self, to: str, text: str) -> str:
-        """Hand ``text`` to the provider; return its message id.  Raises ``SmsError``."""
+    def send(self, text: Text) -> str:
+        """Hand ``text`` to the provider; return its message id, or ``""``.  Raises ``SmsError``."""
+
+
+class Tracker(Protocol):
+    """What a provider may offer besides: asking what became of a text."""
+
+    def delivery(self, message: str) -> Report:
+        """Return what is known of the message.  Raises ``SmsError``."""
+
+
+class Reporter(Protocol):
+    """What a provider may offer besides: being told, by its own request, what became of texts."""
+
+    def reports(self, url: str, headers: Mapping[str, str], body: bytes) -> list[Report]:
+        """Read a provider's request to our public ``url`` (with its query).
+
+        Raises ``Forged`` unless the request is proven to be the provider's.
+        """
 
 
 class Neighbours(Protocol):

@@ -12,14 +12,22 @@ from typing import Any
 import pytest
 from flask import Flask
 
+from portald.applications import Applications
 from portald.config import Config, Zone
 from portald.errors import SmsError
+from portald.exchange import Exchange
 from portald.firewall.memory import MemoryFirewall
-from portald.model import Client
+from portald.model import Client, Text
 from portald.portal import Portal
+from portald.purse import Purse
 from portald.reconcile import Rounds
+from portald.sms.breaker import Breaker
 from portald.sms.codes import Codes
+from portald.sms.routes import Route, Routes, Way
 from portald.store import Store
+from portald.texting import Texting
+from portald.texts import Texts
+from portald.web.admin import admin_app
 from portald.web.capture import Capture
 from portald.web.guest import guest_app
 
@@ -42,17 +50,19 @@ class Clock:
         self.now += seconds
 
 
+@dataclass
 class Outbox:
     """A sender that keeps texts, or fails as told."""
 
-    def __init__(self) -> None:
-        self.texts: list[tuple[str, str]] = []
-        self.error: Exception | None = None
+    texts: list[tuple[str, str]] = field(default_factory=list)
+    sent: list[Text] = field(default_factory=list)
+    error: Exception | None = None
 
-    def send(self, to: str, text: str) -> str:
+    def send(self, text: Text) -> str:
         if self.error is not None:
             raise self.error
-        self.texts.append((to, text))
+        self.texts.append((text.to, text.body))
+        self.sent.append(text)
         return f"id{len(self.texts)}"
 
     def code(self) -> str:
@@ -93,6 +103,11 @@ class Product:
     outbox: Outbox
     portal: Portal
     rounds: Rounds
+    routes: Routes
+    purse: Purse
+    exchange: Exchange
+    applications: Applications
+    texting: Texting
     jobs: list[Callable[[], None]] = field(default_factory=list)
     paused: bool = False
 
@@ -100,6 +115,9 @@ class Product:
         app = guest_app(self.portal, KEY)
         app.wsgi_app = Capture(app.wsgi_app, self.config)  # type: ignore[method-assign]
         return app
+
+    def operator(self) -> Flask:
+        return admin_app(self.portal, self.rounds, self.texting, self.applications, KEY)
 
     def log_in(self, client: Client, number: str = NUMBER) -> Any:
         self.portal.request_code(client, number)
@@ -131,7 +149,7 @@ def config(tmp_path: Path) -> Config:
 
 @pytest.fixture
 def make_product(clock: Clock, store: Store, config: Config) -> Callable[..., Product]:
-    def make(**changes: Any) -> Product:
+    def make(ways: list[Way] | None = None, **changes: Any) -> Product:
         """Build the product; keyword arguments replace tables of the settings."""
         settings = replace(config, **changes)
         firewall = MemoryFirewall(clock)
@@ -146,9 +164,19 @@ def make_product(clock: Clock, store: Store, config: Config) -> Callable[..., Pr
                 product.send_waiting()
             return True
 
-        verifier = Codes(outbox, KEY, settings.otp, settings.name)
-        portal = Portal(settings, store, firewall, verifier, table, clock, later, turn)
-        product = Product(settings, clock, store, firewall, table, outbox, portal, rounds, jobs)
+        texts = Texts(settings)
+        if ways is None:
+            ways = [Way(Route(), "outbox", outbox, Codes(outbox, KEY, texts), Breaker(clock))]
+        routes = Routes(ways, lambda attempt: store.add_attempt(attempt, clock()), texts.parts)
+        purse = Purse(settings, store, routes, clock)
+        exchange = Exchange(settings, store, routes, purse, clock, later)
+        applications = Applications(settings, store, exchange, KEY, clock)
+        exchange.changed = applications.tell
+        portal = Portal(settings, store, firewall, routes, exchange, table, clock, turn)
+        product = Product(
+            settings, clock, store, firewall, table, outbox, portal, rounds, routes, purse, exchange,
+            applications, Texting(settings, store, routes, purse, texts), jobs,
+        )  # fmt: skip
         return product
 
     return make

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from portald import sms
-from portald.config import Config, Firewall, Otp, Secret, Web, Zone, build, load
+from portald.config import Config, Firewall, Otp, Web, Zone, load
+from portald.schema import Secret, build
 from portald.errors import ConfigError
 from portald.sms.twilio import Twilio
 

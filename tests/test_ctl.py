@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from portald.ctl import _ago, _left, main
+from portald.ctl.main import _ago, _left, main
 from tests.test_daemon import Running, running  # noqa: F401, a fixture
 
 

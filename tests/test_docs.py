@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from portald import config, sms
-from portald.ctl import _parser as ctl_parser
+from portald.ctl.main import _parser as ctl_parser
 from portald.daemon import _parser as daemon_parser
 
 ROOT = Path(__file__).parent.parent
@@ -205,7 +205,7 @@ def test_files_named_exist(document: Path) -> None:
 
 def test_every_portalctl_command_is_in_the_readme() -> None:
     help_text = subprocess.run(
-        [sys.executable, "-c", "from portald.ctl import _parser; print(_parser().format_help())"],
+        [sys.executable, "-c", "from portald.ctl.main import _parser; print(_parser().format_help())"],
         capture_output=True, text=True, cwd=ROOT, check=True,
     ).stdout  # fmt: skip
     for command in re.findall(r"^    (\w+) ", help_text, re.M):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from portald import limits
-from portald.config import Limits, Otp
+from portald.config import Limits
 from portald.errors import Reason
 
 MAC, OTHER_MAC = "02:cc:00:00:00:01", "02:cc:00:00:00:02"
@@ -13,10 +13,20 @@ SETTINGS = Limits(
     texts_per_client=12,
     texts_per_client_burst=13,
     texts=14,
+    texts_per_prefix=17,
+    texts_per_zone=18,
+    texts_per_country=19,
     guesses_per_number=15,
     guesses_per_client=16,
 )
-OTP = Otp(resend_after=77)
+
+
+def ask(mac: str, number: str, home: bool = True, price: int = 0) -> limits.Ask:
+    return limits.Ask(number, "US", home, mac, "guest", price)
+
+
+def for_text(mac: str, number: str) -> list[limits.Allowance]:
+    return limits.for_text(SETTINGS, 77, ask(mac, number))
 
 
 def shared(left: list[limits.Allowance], right: list[limits.Allowance]) -> set[int]:
@@ -26,12 +36,14 @@ def shared(left: list[limits.Allowance], right: list[limits.Allowance]) -> set[i
 
 
 def test_a_text_uses_up_every_limit() -> None:
-    used = limits.for_text(OTP, SETTINGS, MAC, NUMBER)
+    used = for_text(MAC, NUMBER)
     assert {(a.most, a.seconds, a.reason) for a in used} == {
         (1, 77, Reason.TOO_SOON),
         (13, 600, Reason.SEVERAL_TEXTS),
         (11, 86_400, Reason.TOO_MANY_TEXTS),
         (12, 86_400, Reason.TOO_MANY_TEXTS),
+        (17, 86_400, Reason.BUSY),
+        (18, 86_400, Reason.BUSY),
         (100, 3_600, Reason.BUSY),
         (14, 86_400, Reason.BUSY),
     }
@@ -46,16 +58,16 @@ def test_a_guess_uses_up_the_numbers_and_the_clients() -> None:
 
 
 def test_names_are_not_shared_among_allowances_of_one_use() -> None:
-    used = limits.for_text(OTP, SETTINGS, MAC, NUMBER) + limits.for_guess(SETTINGS, MAC, NUMBER)
+    used = for_text(MAC, NUMBER) + limits.for_guess(SETTINGS, MAC, NUMBER)
     assert len({allowance.name for allowance in used}) == len(used)
 
 
 def test_whose_a_text_is() -> None:
-    mine = limits.for_text(OTP, SETTINGS, MAC, NUMBER)
-    assert shared(mine, limits.for_text(OTP, SETTINGS, OTHER_MAC, NUMBER)) == {1, 11, 100, 14}
+    mine = for_text(MAC, NUMBER)
+    assert shared(mine, for_text(OTHER_MAC, NUMBER)) == {1, 11, 17, 18, 100, 14}
     # Another number at once, because the first was mistyped: no pause.
-    assert shared(mine, limits.for_text(OTP, SETTINGS, MAC, OTHER_NUMBER)) == {12, 13, 100, 14}
-    assert shared(mine, limits.for_text(OTP, SETTINGS, OTHER_MAC, OTHER_NUMBER)) == {100, 14}
+    assert shared(mine, for_text(MAC, OTHER_NUMBER)) == {12, 13, 17, 18, 100, 14}
+    assert shared(mine, for_text(OTHER_MAC, OTHER_NUMBER)) == {17, 18, 100, 14}
 
 
 def test_whose_a_guess_is() -> None:
@@ -66,6 +78,27 @@ def test_whose_a_guess_is() -> None:
 
 
 def test_the_pause_is_found_by_its_name() -> None:
-    used = limits.for_text(OTP, SETTINGS, MAC, NUMBER)
+    used = for_text(MAC, NUMBER)
     pauses = [allowance for allowance in used if allowance.name == limits.number_pause(NUMBER)]
-    assert [(pause.most, pause.seconds) for pause in pauses] == [(1, 77)]
+    assert [(pause.most, pause.seconds, pause.growth) for pause in pauses] == [(1, 77, 5)]
+
+
+def test_numbers_from_abroad_and_money() -> None:
+    used = {a.name: a for a in limits.for_text(SETTINGS, 77, ask(MAC, NUMBER, home=False, price=5))}
+    assert (used["country:US"].most, used["country:US"].reason) == (19, Reason.COUNTRY_BUSY)
+    assert "money" not in used
+    used = {a.name: a for a in limits.for_text(Limits(money=1.5), 77, ask(MAC, NUMBER, price=5))}
+    assert (used["money"].most, used["money"].amount) == (1_500_000, 5)
+    assert "country:US" not in used
+
+
+def test_what_was_not_sent_is_given_back_but_not_to_the_device() -> None:
+    used = set(for_text(MAC, NUMBER))
+    kept = used - set(limits.for_unsent(SETTINGS, 77, ask(MAC, NUMBER)))
+    assert {allowance.name for allowance in kept} == {f"burst:{MAC}", f"texts:{MAC}"}
+
+
+def test_guesses_without_a_limit() -> None:
+    assert limits.for_guess(Limits(guesses_per_number=0, guesses_per_client=0), MAC, NUMBER) == []
+    (left,) = limits.for_guess(Limits(guesses_free=(MAC,)), MAC, NUMBER)
+    assert left.name == f"guess:{NUMBER}"

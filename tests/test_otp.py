@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from portald import otp
+from portald.model import Kind, Policy
 
 KEY = b"k" * 32
 NUMBER = "+14155552671"
@@ -17,11 +18,43 @@ keys = st.binary(min_size=16, max_size=32)
 
 @pytest.mark.parametrize("digits", [4, 6, 10])
 def test_new_code_has_its_digits(digits: int) -> None:
-    made = [otp.new_code(digits) for _ in range(200)]
+    made = [otp.new_code(Policy(length=digits)) for _ in range(200)]
     assert all(len(code) == digits and code.isascii() and code.isdecimal() for code in made)
     assert len(set(made)) > 190
     # Every digit comes at every place: nothing is cut off, leading zeros are kept.
     assert all({code[place] for code in made} == set("0123456789") for place in range(digits))
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_every_letter_of_its_kind_and_none_that_is_mistaken(kind: Kind) -> None:
+    made = "".join(otp.new_code(Policy(kind, 10)) for _ in range(400))
+    assert set(made) == set(otp.ALPHABETS[kind])
+    if kind is not Kind.NUMBERS:
+        assert not set(made) & set("0O1IL")
+        assert otp.read_code(made[:10].lower(), kind) == made[:10]
+
+
+@pytest.mark.parametrize(
+    ("kind", "typed", "code"),
+    [
+        (Kind.LETTERS, "grn xq", "GRNXQ"),
+        (Kind.LETTERS, "ｇｒｎｘｑ", "GRNXQ"),
+        (Kind.ALPHANUMERIC, " yt-53m ", "YT53M"),
+        (Kind.ALPHANUMERIC, "yt٥٣m", "YT53M"),
+        (Kind.NUMBERS, "a1b2", "12"),
+        (Kind.LETTERS, "ßéж", ""),
+    ],
+)
+def test_read_code_with_letters(kind: Kind, typed: str, code: str) -> None:
+    assert otp.read_code(typed, kind) == code
+
+
+@pytest.mark.parametrize(
+    ("policy", "bits"),
+    [(Policy(), 19.9), (Policy(length=8), 26.6), (Policy(Kind.LETTERS, 5), 22.6), (Policy(length=4), 13.3)],
+)
+def test_entropy(policy: Policy, bits: float) -> None:
+    assert otp.bits(policy) == pytest.approx(bits, abs=0.05)
 
 
 @pytest.mark.parametrize(

@@ -136,7 +136,7 @@ def test_usage_goes_on_when_the_kernel_forgot_everything(product: Product, phone
 def test_the_last_bytes_of_an_expired_session_are_accounted(
     product: Product, phone: Client, clock: Clock
 ) -> None:
-    product.store._connection.execute("UPDATE plans SET minutes = 1")
+    product.store.connection.execute("UPDATE plans SET minutes = 1")
     opened = product.log_in(phone)
     clock.move(60 - EARLY)
     product.firewall.count(opened.id, 7, 8)
@@ -149,7 +149,7 @@ def test_the_last_bytes_of_an_expired_session_are_accounted(
 
 
 def test_a_session_lasts_until_its_deadline(product: Product, phone: Client, clock: Clock) -> None:
-    product.store._connection.execute("UPDATE plans SET minutes = 10")
+    product.store.connection.execute("UPDATE plans SET minutes = 10")
     opened = product.log_in(phone)
     for _ in range(59):
         clock.move(10)
@@ -204,7 +204,7 @@ def test_a_shortened_session_is_shortened_in_the_kernel(
     product: Product, phone: Client, clock: Clock
 ) -> None:
     opened = product.log_in(phone)
-    product.store._connection.execute("UPDATE sessions SET expires_at = ?", (clock() + 100,))
+    product.store.connection.execute("UPDATE sessions SET expires_at = ?", (clock() + 100,))
     assert product.rounds.round()
     assert product.firewall.read()[opened.id].seconds == 100
 
@@ -312,9 +312,9 @@ def test_a_neighbour_table_that_fails(product: Product, phone: Client) -> None:
 
 def test_a_store_that_fails(product: Product, phone: Client) -> None:
     product.log_in(phone)
-    product.store._connection.execute("ALTER TABLE sessions RENAME TO elsewhere")
+    product.store.connection.execute("ALTER TABLE sessions RENAME TO elsewhere")
     assert not product.rounds.round()
-    product.store._connection.execute("ALTER TABLE elsewhere RENAME TO sessions")
+    product.store.connection.execute("ALTER TABLE elsewhere RENAME TO sessions")
     assert product.rounds.round()
 
 
@@ -422,7 +422,7 @@ def test_stopping_what_never_started(product: Product) -> None:
 
 def test_the_pause_ends_with_the_next_session(product: Product, phone: Client, clock: Clock) -> None:
     assert product.rounds._pause() == product.config.firewall.round
-    product.store._connection.execute("UPDATE plans SET minutes = 1")
+    product.store.connection.execute("UPDATE plans SET minutes = 1")
     product.log_in(phone)
     assert product.rounds._pause() == product.config.firewall.round
     clock.move(58)
@@ -434,7 +434,7 @@ def test_the_pause_ends_with_the_next_session(product: Product, phone: Client, c
 def test_a_grant_nobody_wrote_down_is_found(product: Product, phone: Client) -> None:
     """Killed after the kernel had it and before the store knew: the guest's page must go on."""
     opened = product.log_in(phone)
-    product.store._connection.execute("UPDATE sessions SET granted_at = NULL")
+    product.store.connection.execute("UPDATE sessions SET granted_at = NULL")
     assert product.rounds.round()
     found = product.portal.status(phone)
     assert found is not None

@@ -7,30 +7,59 @@ import sqlite3
 import stat
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 
 from portald import limits
-from portald.config import Limits, Otp
+from portald.config import Limits
 from portald.errors import ConfigError, Reason, Refused
 from portald.limits import Allowance
-from portald.model import FIRST_SESSION, Challenge, Client, End, Held, Outcome, Plan, Session, State, Usage
+from portald.model import (
+    FIRST_SESSION,
+    Attempt,
+    Challenge,
+    Client,
+    Conversion,
+    End,
+    Held,
+    Outcome,
+    Plan,
+    Policy,
+    Report,
+    Sent,
+    Session,
+    State,
+    Usage,
+)  # fmt: skip
 from portald.store import Store
+from portald.store.challenges import Opening
 from tests.conftest import NUMBER, Clock
 
 PHONE = Client("02:cc:00:00:00:01", "10.77.0.11", "guest")
 OTHER = Client("02:cc:00:00:00:02", "10.77.0.12", "guest")
 OTHER_NUMBER = "+14155552672"
 LIFETIME = 300
+ASK = limits.Ask(NUMBER, "US", True, PHONE.mac, "guest", 0)
 T = TypeVar("T")
 
 
-def sent(store: Store, now: float, client: Client = PHONE, number: str = NUMBER) -> Challenge:
+def opening(client: Client, number: str, attempts: int = 5) -> Opening:
+    return Opening(number, client.mac, client.zone, Policy(lifetime=LIFETIME, attempts=attempts))
+
+
+def text_sent(store: Store, challenge: Challenge, now: float, reference: str = "reference") -> None:
+    store.text_sent(challenge.id, Sent(reference, challenge.policy), now)
+
+
+def sent(
+    store: Store, now: float, client: Client = PHONE, number: str = NUMBER, attempts: int = 5
+) -> Challenge:
     """Return a challenge whose text has been sent."""
-    opened = store.open_challenge(client, number, [], LIFETIME, now)
-    store.text_sent(opened.id, "reference", now + LIFETIME)
+    opened = store.open_challenge(opening(client, number, attempts), [], now)
+    text_sent(store, opened, now)
     found = store.challenge_of(client.mac, now)
     assert found is not None
     return found
@@ -41,8 +70,8 @@ def online(store: Store, now: float, client: Client = PHONE, number: str = NUMBE
     return session
 
 
-def guess(store: Store, now: float, attempts: int = 5, client: Client = PHONE) -> Challenge:
-    return store.take_guess(client.mac, attempts, [], now)
+def guess(store: Store, now: float, client: Client = PHONE) -> Challenge:
+    return store.take_guess(client.mac, [], now)
 
 
 def refusal(call: Callable[[], object]) -> Refused:
@@ -52,12 +81,24 @@ def refusal(call: Callable[[], object]) -> Refused:
 
 
 def rows(store: Store, query: str) -> list[tuple[object, ...]]:
-    return [tuple(row) for row in store._connection.execute(query)]
+    return [tuple(row) for row in store.connection.execute(query)]
 
 
 def everything(store: Store) -> list[list[tuple[object, ...]]]:
     """Return all that is in the database."""
-    tables = ("plans", "groups", "accounts", "sessions", "addresses", "challenges", "quotas")
+    tables = (
+        "plans",
+        "groups",
+        "accounts",
+        "sessions",
+        "addresses",
+        "challenges",
+        "quotas",
+        "texts",
+        "limits",
+        "gates",
+        "callbacks",
+    )
     return [rows(store, f"SELECT * FROM {table} ORDER BY 1, 2") for table in tables]
 
 
@@ -146,7 +187,7 @@ def test_a_place_where_no_file_can_be(tmp_path: Path) -> None:
 
 def spend(store: Store, allowances: list[Allowance], now: float) -> None:
     """Use up allowances through a real use of the store."""
-    store.open_challenge(PHONE, NUMBER, allowances, LIFETIME, now)
+    store.open_challenge(opening(PHONE, NUMBER), allowances, now)
 
 
 def test_a_window_begins_at_first_use_and_is_renewed_afterwards(store: Store, clock: Clock) -> None:
@@ -190,21 +231,21 @@ def test_a_refused_text_changes_nothing(store: Store, clock: Clock) -> None:
 
 def test_a_refused_guess_changes_nothing(store: Store, clock: Clock) -> None:
     plenty = Allowance("plenty", 9, 60, Reason.TOO_MANY_GUESSES)
-    sent(store, clock())
-    store.take_guess(PHONE.mac, 1, [plenty], clock())
+    sent(store, clock(), attempts=1)
+    store.take_guess(PHONE.mac, [plenty], clock())
     before = everything(store)
     clock.move(1)
-    refused = refusal(lambda: store.take_guess(PHONE.mac, 1, [plenty], clock()))
+    refused = refusal(lambda: store.take_guess(PHONE.mac, [plenty], clock()))
     assert refused.reason is Reason.TOO_MANY_GUESSES
     assert everything(store) == before
 
 
 def test_sixty_at_once_get_exactly_the_texts_allowed(store: Store, clock: Clock) -> None:
-    allowances = limits.for_text(Otp(), Limits(texts=7), "mac", "number")[-1:]
+    allowances = [a for a in limits.for_text(Limits(texts=7), 60, ASK) if a.name == "texts"]
     opened, refusals = all_at_once(
         60,
         lambda i: store.open_challenge(
-            Client(f"mac{i}", "10.77.0.9", "guest"), f"+1415555{i:04}", allowances, LIFETIME, clock()
+            opening(Client(f"mac{i}", "10.77.0.9", "guest"), f"+1415555{i:04}"), allowances, clock()
         ),
     )
     assert len({challenge.id for challenge in opened}) == 7
@@ -213,9 +254,9 @@ def test_sixty_at_once_get_exactly_the_texts_allowed(store: Store, clock: Clock)
 
 
 def test_sixty_texts_at_once_from_one_phone_leave_one_code(store: Store, clock: Clock) -> None:
-    allowances = limits.for_text(Otp(), Limits(), PHONE.mac, NUMBER)
+    allowances = limits.for_text(Limits(), 60, ASK)
     opened, refusals = all_at_once(
-        60, lambda _: store.open_challenge(PHONE, NUMBER, allowances, LIFETIME, clock())
+        60, lambda _: store.open_challenge(opening(PHONE, NUMBER), allowances, clock())
     )
     assert len(opened) == 1
     assert refusals == [Reason.TOO_SOON] * 59
@@ -225,8 +266,8 @@ def test_sixty_texts_at_once_from_one_phone_leave_one_code(store: Store, clock: 
 
 
 def test_a_challenge_is_found_again_by_its_mac(store: Store, clock: Clock) -> None:
-    opened = store.open_challenge(PHONE, NUMBER, [], LIFETIME, clock())
-    assert (opened.number, opened.mac, opened.state) == (NUMBER, PHONE.mac, State.WAITING)
+    opened = store.open_challenge(opening(PHONE, NUMBER), [], clock())
+    assert (opened.number, opened.holder, opened.state) == (NUMBER, PHONE.mac, State.WAITING)
     assert (opened.attempts, opened.reference, opened.outcome) == (0, None, None)
     assert opened.expires_at == clock() + LIFETIME
     assert store.challenge_of(PHONE.mac, clock()) == opened
@@ -235,7 +276,7 @@ def test_a_challenge_is_found_again_by_its_mac(store: Store, clock: Clock) -> No
 
 def test_a_new_challenge_kills_the_clients_old_one_only(store: Store, clock: Clock) -> None:
     old, foreign = sent(store, clock()), sent(store, clock(), OTHER)
-    new = store.open_challenge(PHONE, OTHER_NUMBER, [], LIFETIME, clock())
+    new = store.open_challenge(opening(PHONE, OTHER_NUMBER), [], clock())
     assert store.challenge_of(PHONE.mac, clock()) == new
     assert store.challenge_of(OTHER.mac, clock()) == foreign
     assert [c.state for c in store.challenges(9)] == [State.WAITING, State.SENT, State.REPLACED]
@@ -244,13 +285,11 @@ def test_a_new_challenge_kills_the_clients_old_one_only(store: Store, clock: Clo
 
 
 def test_a_late_text_does_not_bring_a_replaced_challenge_back(store: Store, clock: Clock) -> None:
-    old = store.open_challenge(PHONE, NUMBER, [], LIFETIME, clock())
-    new = store.open_challenge(PHONE, NUMBER, [], LIFETIME, clock())
-    store.text_sent(old.id, "late", clock() + LIFETIME)
+    old = store.open_challenge(opening(PHONE, NUMBER), [], clock())
+    new = store.open_challenge(opening(PHONE, NUMBER), [], clock())
+    text_sent(store, old, clock(), "late")
     store.text_failed(old.id, Outcome.TEMPORARY, "late")
-    assert store.challenges(9)[1] == Challenge(
-        old.id, NUMBER, PHONE.mac, State.REPLACED, None, None, None, 0, old.created_at, old.expires_at
-    )  # fmt: skip
+    assert store.challenges(9)[1] == replace(old, state=State.REPLACED)
     assert store.challenge_of(PHONE.mac, clock()) == new
 
 
@@ -259,9 +298,9 @@ def test_a_challenge_is_decided_once(store: Store, clock: Clock) -> None:
     store.text_failed(good.id, Outcome.UNKNOWN, "late")
     assert store.challenge_of(PHONE.mac, clock()) == good
     assert (good.state, good.outcome) == (State.SENT, Outcome.ACCEPTED)
-    bad = store.open_challenge(OTHER, NUMBER, [], LIFETIME, clock())
+    bad = store.open_challenge(opening(OTHER, NUMBER), [], clock())
     store.text_failed(bad.id, Outcome.NO_CREDIT, "words")
-    store.text_sent(bad.id, "late", clock() + LIFETIME)
+    text_sent(store, bad, clock(), "late")
     found = store.challenge_of(OTHER.mac, clock())
     assert found is not None
     assert (found.state, found.outcome, found.words) == (State.FAILED, Outcome.NO_CREDIT, "words")
@@ -279,7 +318,7 @@ def test_a_code_expires(store: Store, clock: Clock) -> None:
 
 def test_no_guess_without_a_code_that_was_sent(store: Store, clock: Clock) -> None:
     assert refusal(lambda: guess(store, clock())).reason is Reason.NO_CHALLENGE
-    store.open_challenge(PHONE, NUMBER, [], LIFETIME, clock())
+    store.open_challenge(opening(PHONE, NUMBER), [], clock())
     assert refusal(lambda: guess(store, clock())).reason is Reason.NO_CHALLENGE
     store.fail_interrupted()
     assert refusal(lambda: guess(store, clock())).reason is Reason.NO_CHALLENGE
@@ -287,24 +326,24 @@ def test_no_guess_without_a_code_that_was_sent(store: Store, clock: Clock) -> No
 
 
 def test_guesses_are_counted_and_end(store: Store, clock: Clock) -> None:
-    sent(store, clock())
-    assert [guess(store, clock(), 3).attempts for _ in range(3)] == [1, 2, 3]
-    assert refusal(lambda: guess(store, clock(), 3)).reason is Reason.TOO_MANY_GUESSES
+    sent(store, clock(), attempts=3)
+    assert [guess(store, clock()).attempts for _ in range(3)] == [1, 2, 3]
+    assert refusal(lambda: guess(store, clock())).reason is Reason.TOO_MANY_GUESSES
 
 
 @pytest.mark.parametrize("attempts", [1, 5])
 def test_sixty_guesses_at_once_are_no_more_than_the_attempts(
     store: Store, clock: Clock, attempts: int
 ) -> None:
-    sent(store, clock())
-    taken, refusals = all_at_once(60, lambda _: guess(store, clock(), attempts))
+    sent(store, clock(), attempts=attempts)
+    taken, refusals = all_at_once(60, lambda _: guess(store, clock()))
     assert sorted(challenge.attempts for challenge in taken) == list(range(1, attempts + 1))
     assert refusals == [Reason.TOO_MANY_GUESSES] * (60 - attempts)
 
 
 def test_interrupted_texts_fail_and_the_others_stay(store: Store, clock: Clock) -> None:
     kept = sent(store, clock(), OTHER)
-    store.open_challenge(PHONE, NUMBER, [], LIFETIME, clock())
+    store.open_challenge(opening(PHONE, NUMBER), [], clock())
     store.fail_interrupted()
     failed = store.challenge_of(PHONE.mac, clock())
     assert failed is not None
@@ -323,7 +362,7 @@ def test_cancel_drops_the_clients_challenge_only(store: Store, clock: Clock) -> 
 
 
 def test_latest_challenges_come_first(store: Store, clock: Clock) -> None:
-    made = [store.open_challenge(PHONE, NUMBER, [], LIFETIME, clock()).id for _ in range(5)]
+    made = [store.open_challenge(opening(PHONE, NUMBER), [], clock()).id for _ in range(5)]
     assert [challenge.id for challenge in store.challenges(3)] == made[:1:-1]
 
 
@@ -369,7 +408,7 @@ def test_sixty_confirmations_at_once_are_one_session(store: Store, clock: Clock)
 def test_session_numbers_are_never_used_again(store: Store, clock: Clock, tmp_path: Path) -> None:
     assert [online(store, clock()).id for _ in range(3)] == [256, 257, 258]
     for table in ("addresses", "sessions"):
-        store._connection.execute(f"DELETE FROM {table}")
+        store.connection.execute(f"DELETE FROM {table}")
     assert online(store, clock()).id == 259
     again = Store(tmp_path / "portald.db")
     assert online(again, clock()).id == 260
@@ -389,22 +428,22 @@ def test_a_number_has_one_account(store: Store, clock: Clock) -> None:
 
 def test_an_account_keeps_the_group_the_operator_gave_it(store: Store, clock: Clock) -> None:
     online(store, clock())
-    store._connection.execute("INSERT INTO plans (name, minutes) VALUES ('short', 10)")
-    store._connection.execute("INSERT INTO groups (name, plan) VALUES ('staff', 'short')")
-    store._connection.execute("UPDATE accounts SET group_name = 'staff'")
+    store.connection.execute("INSERT INTO plans (name, minutes) VALUES ('short', 10)")
+    store.connection.execute("INSERT INTO groups (name, plan) VALUES ('staff', 'short')")
+    store.connection.execute("UPDATE accounts SET group_name = 'staff'")
     session = online(store, clock())
     assert (session.account.group, session.plan) == ("staff", Plan("short", 10))
 
 
 def test_a_group_that_is_gone_lets_nobody_in_and_costs_no_code(store: Store, clock: Clock) -> None:
     challenge = sent(store, clock())
-    store._connection.execute("DELETE FROM groups")
+    store.connection.execute("DELETE FROM groups")
     before = everything(store)
     assert (
         refusal(lambda: store.open_session(challenge, PHONE, "SMS", clock())).reason is Reason.GROUP_CLOSED
     )
     assert everything(store) == before
-    store._connection.execute("INSERT INTO groups (name, plan) VALUES ('SMS', 'unlimited')")
+    store.connection.execute("INSERT INTO groups (name, plan) VALUES ('SMS', 'unlimited')")
     session, replaced = store.open_session(challenge, PHONE, "SMS", clock())
     assert (session.mac, replaced) == (PHONE.mac, [])
 
@@ -419,11 +458,11 @@ def test_one_live_session_per_client(store: Store, clock: Clock) -> None:
     assert ended is not None
     assert (ended.ended_at, ended.end) == (clock(), End.REPLACED)
     with pytest.raises(sqlite3.IntegrityError):
-        store._connection.execute("UPDATE sessions SET ended_at = NULL")
+        store.connection.execute("UPDATE sessions SET ended_at = NULL")
 
 
 def test_a_plan_with_minutes_has_a_deadline(store: Store, clock: Clock) -> None:
-    store._connection.execute("UPDATE plans SET minutes = 90 WHERE name = 'unlimited'")
+    store.connection.execute("UPDATE plans SET minutes = 90 WHERE name = 'unlimited'")
     session = online(store, clock())
     assert session.expires_at == clock() + 5400
     assert session.plan.minutes == 90
@@ -432,7 +471,7 @@ def test_a_plan_with_minutes_has_a_deadline(store: Store, clock: Clock) -> None:
 
 def test_what_is_due_ends(store: Store, clock: Clock) -> None:
     endless = online(store, clock(), Client("02:cc:00:00:00:03", "10.77.0.13", "guest"))
-    store._connection.execute("UPDATE plans SET minutes = 1")
+    store.connection.execute("UPDATE plans SET minutes = 1")
     first = online(store, clock())
     clock.move(10)
     second = online(store, clock(), OTHER)
@@ -556,7 +595,7 @@ def test_forget_removes_what_is_over_and_keeps_the_rest(store: Store, clock: Clo
     spend(store, [Allowance("new", 1, 100, Reason.BUSY)], clock())
     store.forget(clock() - 500, 0)
     assert rows(store, "SELECT name FROM quotas") == [("new",)]
-    assert [challenge.mac for challenge in store.challenges(9)] == [PHONE.mac, OTHER.mac]
+    assert [challenge.holder for challenge in store.challenges(9)] == [PHONE.mac, OTHER.mac]
     assert store.challenge_of(OTHER.mac, clock()) == kept
     assert store.session(session.id) == session
 
@@ -572,7 +611,7 @@ def test_old_sessions_and_their_numbers_are_deleted_for_good(
     assert store.session(gone.id) is None
     assert store.session(kept.id) is not None
     assert rows(store, "SELECT number FROM accounts") == [("+4915123450000",)]
-    store._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    store.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     on_disk = b"".join(path.read_bytes() for path in tmp_path.glob("portald.db*"))
     assert gone.account.number.encode() not in on_disk
     assert b"+4915123450000" in on_disk
@@ -588,3 +627,135 @@ def test_giving_back_never_goes_below_nothing(store: Store) -> None:
     spend(store, one, 0)
     with pytest.raises(Refused):
         spend(store, one, 0)
+
+
+def test_money_is_counted_in_amounts(store: Store, clock: Clock) -> None:
+    def cost(amount: int) -> list[Allowance]:
+        return [Allowance("money", 100, 100, Reason.BUSY, amount)]
+
+    assert refusal(lambda: spend(store, cost(101), clock())).retry_after == 0
+    spend(store, cost(60), clock())
+    assert refusal(lambda: spend(store, cost(41), clock())).retry_after == 100
+    spend(store, cost(40), clock())
+    store.give_back(cost(30))
+    assert store.used(clock()) == {"money": 70}
+    spend(store, cost(30), clock())
+    clock.move(101)
+    assert store.used(clock()) == {}
+    spend(store, cost(100), clock())
+    assert store.used(clock()) == {"money": 100}
+
+
+def test_a_window_that_grows(store: Store, clock: Clock) -> None:
+    pause = [Allowance("pause", 1, 60, Reason.TOO_SOON, growth=2)]
+    for expected in (60, 120, 240, 240):
+        spend(store, pause, clock())
+        assert store.wait_for("pause", clock()) == expected
+        clock.move(expected)
+    clock.move(limits.DAY + 1)
+    spend(store, pause, clock())
+    assert store.wait_for("pause", clock()) == 60
+    clock.move(60)
+    spend(store, pause, clock())
+    store.give_back(pause)  # it was not sent: the next pause is no longer for it
+    clock.move(120)
+    spend(store, pause, clock())
+    assert store.wait_for("pause", clock()) == 120
+
+
+def test_counts_start_afresh_for_one_number_only(store: Store, clock: Clock) -> None:
+    names = [f"texts:{NUMBER}", f"pause:{NUMBER}", f"texts:{OTHER_NUMBER}", "texts"]
+    spend(store, [Allowance(name, 1, 60, Reason.BUSY) for name in names], clock())
+    assert store.forget_quotas(NUMBER) == 2
+    assert set(store.used(clock())) == {f"texts:{OTHER_NUMBER}", "texts"}
+
+
+def attempt(store: Store, challenge: int, now: float, number: str = NUMBER, **more: Any) -> None:
+    values = {
+        "provider": "a",
+        "country": "US",
+        "outcome": Outcome.ACCEPTED,
+        "message": f"m{challenge}",
+        **more,
+    }
+    store.add_attempt(Attempt(challenge=challenge, number=number, **values), now)
+
+
+def test_conversion_counts_numbers_and_not_texts(store: Store, clock: Clock) -> None:
+    start = clock()
+    for _ in range(3):
+        attempt(store, sent(store, clock()).id, clock())
+    assert store.conversion("country", "US", start, clock()) == Conversion(1, 0)
+    used = sent(store, clock())
+    attempt(store, used.id, clock())
+    assert store.use_challenge(used.id, clock())
+    assert not store.use_challenge(used.id, clock())
+    attempt(store, 98, clock(), "+14155559999", provider="b")
+    attempt(store, 99, clock(), "+447400123456", country="GB", outcome=Outcome.UNKNOWN, carrier="x")
+    attempt(store, 99, clock(), "+447400123456", country="GB", outcome=Outcome.TEMPORARY)
+    assert dict(store.conversions("country", start, clock())) == {
+        "US": Conversion(2, 1),
+        "GB": Conversion(1, 0),
+    }
+    assert dict(store.conversions("provider", start, clock())) == {
+        "a": Conversion(2, 1),
+        "b": Conversion(1, 0),
+    }
+    assert store.conversion("prefix", "+1415555", start, clock()) == Conversion(2, 1)
+    assert store.conversion("carrier", "x", start, clock()) == Conversion(1, 0)
+    assert store.conversion("country", "US", clock() + 1, clock() + 2) == Conversion()
+    with pytest.raises(ValueError, match="words"):
+        list(store.conversions("words", 0, 1))
+
+
+def test_deliveries(store: Store, clock: Clock) -> None:
+    opened = sent(store, clock())
+    attempt(store, opened.id, clock())
+    attempt(store, opened.id, clock(), message="")
+    attempt(store, opened.id, clock(), outcome=Outcome.TEMPORARY)
+    assert store.undecided(clock()) == [("a", f"m{opened.id}")]
+    assert store.undecided(clock() + 1) == []
+    report = Report(f"m{opened.id}", False, "unreachable")
+    assert not store.set_delivery("b", report, 0)
+    assert not store.set_delivery("a", report, clock() + 1)
+    assert store.set_delivery("a", report, clock())
+    assert [(row.delivered, row.delivery_words) for row in store.logged(1)] == [(False, "unreachable")]
+    found = store.challenge_of(PHONE.mac, clock())
+    assert found is not None
+    assert found.delivered is False
+    assert store.set_delivery("a", replace(report, delivered=True), 0)
+    assert not store.set_delivery("a", report, 0), "what was delivered stays delivered"
+    assert store.undecided(0) == []
+
+
+def test_limits_and_gates_are_kept(store: Store, clock: Clock) -> None:
+    store.set_limit("texts", 5)
+    store.set_limit("texts", 7)
+    store.set_limit("money", 2.5)
+    assert store.limits() == {"texts": 7, "money": 2.5}
+    store.set_limit("texts", None)
+    assert store.limits() == {"money": 2.5}
+    store.set_gate("GB", True, clock())
+    store.set_gate("GB", False, clock() + 1)
+    assert store.gates() == {"GB": (False, clock() + 1)}
+
+
+def test_an_unproven_number_gets_no_group_but_the_networks(store: Store, clock: Clock) -> None:
+    session, replaced = store.open_unverified(NUMBER, PHONE, "SMS", clock())
+    assert (session.verified, replaced) == (False, [])
+    assert online(store, clock()).verified
+    store.connection.execute("INSERT INTO groups (name, plan) VALUES ('staff', 'unlimited')")
+    store.connection.execute("UPDATE accounts SET group_name = 'staff'")
+    assert (
+        refusal(lambda: store.open_unverified(NUMBER, PHONE, "SMS", clock())).reason is Reason.GROUP_CLOSED
+    )
+
+
+def test_whoever_comes_by_carrier_is_in_the_group_for_it(store: Store, clock: Clock) -> None:
+    store.connection.execute("INSERT INTO groups (name, plan) VALUES ('hotel', 'unlimited')")
+    first, _ = store.open_session(sent(store, clock()), PHONE, "hotel", clock())
+    assert first.account.group == "hotel"
+    opened = store.open_challenge(replace(opening(PHONE, NUMBER), carrier="x"), [], clock())
+    text_sent(store, opened, clock())
+    second, _ = store.open_session(opened, PHONE, "SMS", clock())
+    assert second.account.group == "SMS"

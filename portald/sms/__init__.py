@@ -1,43 +1,99 @@
-"""Providers: how a text gets to a telephone.
+"""Providers: how a code or a text gets to a telephone.
 
-To add one, write ``sms/<name>.py`` with a frozen dataclass whose fields are its settings and
-whose ``send(to, text)`` hands one text over and returns the provider's message id, or raises
-``SmsError`` with the outcome that fits.  Add its line to ``PROVIDERS`` and its table of answers
-to ``tests/sms/test_answers.py``; a test fails until both are there.
+To add one, write ``sms/<name>.py`` with a frozen dataclass whose fields are its settings.  Either
+it carries texts (``portald.ports.Sender``) or it makes and judges the codes itself
+(``portald.ports.Verifier``); it may offer ``Tracker`` and ``Reporter`` besides.  Add its line to
+``PROVIDERS`` and its table of answers to ``tests/sms/tables``; a test fails until both are there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import dataclasses
+import importlib
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from portald.config import build
 from portald.errors import ConfigError
-from portald.ports import Sender
-from portald.sms.failover import Failover
-from portald.sms.gateway import Gateway
-from portald.sms.sandbox import Sandbox
-from portald.sms.twilio import Twilio
+from portald.ports import Clock, Sender, Verifier
+from portald.schema import build
+from portald.sms.breaker import Breaker
+from portald.sms.presets import preset
+from portald.sms.routes import Route, Way
 
-PROVIDERS: dict[str, type[Sender]] = {"twilio": Twilio, "http": Gateway, "sandbox": Sandbox}
+PROVIDERS = {
+    "twilio": "portald.sms.twilio:Twilio",
+    "twilio_verify": "portald.sms.twilio_verify:TwilioVerify",
+    "vonage": "portald.sms.vonage:Vonage",
+    "vonage_verify": "portald.sms.vonage_verify:VonageVerify",
+    "smscx": "portald.sms.smscx:SmsCx",
+    "sms_gateway": "portald.sms.auth0:SmsGateway",
+    "http": "portald.sms.gateway:Gateway",
+    "sandbox": "portald.sms.sandbox:Sandbox",
+}
 
 
-def make(tables: Sequence[Mapping[str, Any]]) -> Failover:
-    """Make the providers of the ``[[sms]]`` tables; raise ``ConfigError`` with every problem."""
-    senders: list[tuple[str, Sender]] = []
+def find(kind: object) -> type[Any]:
+    """Return the class of a provider by its name here, or by ``package.module:Class`` elsewhere.
+
+    Only what is used is imported.  Raises ``ConfigError``.
+    """
+    path = PROVIDERS.get(kind, kind) if isinstance(kind, str) else ""
+    module, colon, name = path.partition(":")
+    if not (module and colon and name):
+        raise ConfigError(f"type: expected one of {', '.join(PROVIDERS)}, got {kind!r}")
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigError(f"type: {kind!r} cannot be loaded: {error}") from error
+    if not (isinstance(found, type) and dataclasses.is_dataclass(found)):
+        raise ConfigError(f"type: {kind!r} is not a dataclass, so its settings are not known")
+    return found
+
+
+def make(
+    tables: Sequence[Mapping[str, Any]],
+    codes: Callable[[Sender], Verifier],
+    clock: Clock,
+    reports_url: str | None = None,
+) -> list[Way]:
+    """Make the providers of the ``[[sms]]`` tables; raise ``ConfigError`` with every problem.
+
+    ``codes`` turns a provider that only carries texts into one that judges codes.  Providers
+    that can report are asked to do so below ``reports_url``.
+    """
+    ways: list[Way] = []
     problems: list[str] = []
     for position, table in enumerate(tables):
-        rest = dict(table)
-        kind = rest.pop("type", None)
-        if not isinstance(kind, str) or kind not in PROVIDERS:
-            problems.append(f"sms[{position}].type: expected one of {', '.join(PROVIDERS)}, got {kind!r}")
-            continue
         try:
-            senders.append((kind, build(PROVIDERS[kind], rest, f"sms[{position}].")))
+            ways.append(_way(table, codes, clock, reports_url))
         except ConfigError as error:
-            problems += error.problems
+            problems += [f"sms[{position}].{problem}" for problem in error.problems]
     if not tables:
         problems.append("sms: at least one [[sms]] table is needed, or nobody can be sent a code")
     if problems:
         raise ConfigError(problems)
-    return Failover(senders)
+    return ways
+
+
+def _way(
+    table: Mapping[str, Any],
+    codes: Callable[[Sender], Verifier],
+    clock: Clock,
+    reports_url: str | None,
+) -> Way:
+    common = {field.name for field in dataclasses.fields(Route)}
+    route = build(Route, {key: value for key, value in table.items() if key in common})
+    rest = {key: value for key, value in table.items() if key not in common}
+    kind = rest.pop("type", None)
+    if "from" in rest:  # what most providers call it; a word that Python keeps for itself
+        rest.setdefault("sender", rest.pop("from"))
+    ready = preset(kind) if isinstance(kind, str) else None
+    if ready is not None:
+        found, rest = find("http"), {**ready, **rest}
+    else:
+        found = find(kind)
+    if reports_url and "status_callback" in {field.name for field in dataclasses.fields(found)}:
+        rest.setdefault("status_callback", f"{reports_url.rstrip('/')}/{route.name or kind}")
+    provider = build(found, rest)
+    verifier = provider if hasattr(provider, "start") else codes(provider)
+    return Way(route, str(kind), provider, verifier, Breaker(clock))

@@ -9,18 +9,19 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import quote_plus
 
 import requests
 import requests.adapters
 import urllib3
 
-from portald.config import split_url
 from portald.errors import SmsError
 from portald.model import Outcome
 from portald.phone import mask_all
+from portald.schema import split_url
 
 MOST_BYTES = 65_536
 _WORDS = 300
@@ -35,6 +36,7 @@ class Answer:
     retry_after: float
     private: frozenset[str] = frozenset()
     """The request's digits, among them the code, and secrets: an answer that quotes them is masked."""
+    headers: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def json(self) -> dict[str, Any]:
@@ -66,6 +68,10 @@ class Answer:
         return SmsError(Outcome.CONFIGURATION, self.words)
 
 
+class Late(SmsError):
+    """No connection, or no complete answer, in the time there was."""
+
+
 def ask(
     method: str,
     url: str,
@@ -73,14 +79,18 @@ def ask(
     timeout: float,
     form: Mapping[str, str] | None = None,
     json_body: Any = None,
+    data: bytes | None = None,
     query: Mapping[str, str] | None = None,
     headers: Mapping[str, str] | None = None,
     login: tuple[str, str] | None = None,
+    secrets: Iterable[str] = (),
     verify: bool | str = True,
 ) -> Answer:
     """Send one request, once, and return the answer; raise ``SmsError`` if there is none.
 
-    A request is never repeated here: one that timed out may have been carried out.
+    A request is never repeated here: one that timed out may have been carried out.  ``secrets``
+    are those that the body or the query shows, or that signed the request; those in ``headers``
+    and ``login`` are known anyway.
     """
     if split_url(url) is None:
         raise SmsError(Outcome.CONFIGURATION, "the url cannot be one")
@@ -88,7 +98,8 @@ def ask(
     if login is not None:
         pair = base64.b64encode(":".join(login).encode()).decode()
         headers["Authorization"] = f"Basic {pair}"
-    private = frozenset(re.findall(r"\d{4,}", repr((form, json_body, query)))) | _secrets(headers, login)
+    digits = re.findall(r"\d{4,}", repr((form, json_body, data, query)))
+    private = frozenset(digits) | _secrets(headers, login, secrets)
     give_up = time.monotonic() + timeout
     with requests.Session() as session, _Deadline(session, timeout) as deadline:
         # Neither .netrc passwords nor a proxy of the environment belong in this request.
@@ -98,7 +109,7 @@ def ask(
                 method,
                 url,
                 params=query,
-                data=form,
+                data=form if data is None else data,
                 json=json_body,
                 headers={name: value.encode() for name, value in headers.items()},
                 timeout=(min(5.0, timeout), timeout),
@@ -107,7 +118,7 @@ def ask(
                 stream=True,
             ) as response:
                 body = _read(response, give_up)
-                return Answer(response.status_code, body, _retry_after(response), private)
+                return Answer(response.status_code, body, _retry_after(response), private, response.headers)
         except requests.exceptions.SSLError as error:
             if deadline.over:
                 raise _late(timeout) from None
@@ -115,7 +126,7 @@ def ask(
                 raise SmsError(Outcome.UNKNOWN, f"TLS broke: {_brief(error)}") from None
             raise SmsError(Outcome.CONFIGURATION, f"TLS: {_brief(error)}") from None
         except requests.exceptions.ConnectTimeout:
-            raise SmsError(Outcome.TEMPORARY, "no connection in time") from None
+            raise Late(Outcome.TEMPORARY, "no connection in time") from None
         except requests.exceptions.Timeout:
             raise _late(timeout) from None
         except requests.exceptions.ConnectionError as error:
@@ -130,15 +141,21 @@ def ask(
             raise SmsError(outcome, f"cannot be asked: {type(error).__name__}") from None
 
 
-def _late(timeout: float) -> SmsError:
-    return SmsError(Outcome.UNKNOWN, f"no answer within {timeout:g} s")
+def _late(timeout: float) -> Late:
+    return Late(Outcome.UNKNOWN, f"no answer within {timeout:g} s")
 
 
-def _secrets(headers: Mapping[str, str], login: tuple[str, str] | None) -> set[str]:
-    """Return what an answer must not bring into a log."""
+def _secrets(headers: Mapping[str, str], login: tuple[str, str] | None, secrets: Iterable[str]) -> set[str]:
+    """Return what an answer must not bring into a log, in every way it may be spelt there."""
     values = {value for name, value in headers.items() if name.lower() not in _OPEN_HEADERS}
     values |= {value.partition(" ")[2] for value in values}
-    return {value for value in (*values, login[1] if login else "") if len(value) >= 4}
+    values |= {*secrets, login[1] if login else ""}
+    values |= {spell(value) for value in values for spell in (quote_plus, _in_json)}
+    return {value for value in values if len(value) >= 4}
+
+
+def _in_json(value: str) -> str:
+    return json.dumps(value)[1:-1]
 
 
 _OPEN_HEADERS = {"user-agent", "accept", "content-type"}

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from portald.config import Secret, setting
+from portald.model import Text
+from portald.schema import Secret, setting
 from portald.sms.twilio import Twilio
 
 
@@ -19,7 +20,7 @@ class Sandbox:
     url: str = setting("where the sandbox is", "http://127.0.0.1:8025")
     timeout: float = setting("seconds to wait for an answer", 10.0, 1, 30)
 
-    def send(self, to: str, text: str) -> str:
+    def send(self, text: Text) -> str:
         twilio = Twilio(
             account_sid="ACsandbox",
             auth_token=Secret("sandbox"),
@@ -27,4 +28,4 @@ class Sandbox:
             url=self.url,
             timeout=self.timeout,
         )
-        return twilio.send(to, text)
+        return twilio.send(text)

@@ -1,4 +1,4 @@
-"""What portald remembers: every SQL statement of the product is in ``store.py``."""
+"""What portald remembers: every SQL statement of the product is in this package."""
 
 from portald.store.store import Store
 

@@ -71,6 +71,65 @@ STEPS = (
         used INTEGER NOT NULL
     );
     """,
+    """
+    ALTER TABLE quotas ADD COLUMN streak INTEGER NOT NULL DEFAULT 0;
+
+    ALTER TABLE challenges RENAME COLUMN mac TO holder;
+    ALTER TABLE challenges ADD COLUMN zone TEXT NOT NULL DEFAULT '';
+    ALTER TABLE challenges ADD COLUMN kind TEXT NOT NULL DEFAULT 'numbers';
+    ALTER TABLE challenges ADD COLUMN length INTEGER NOT NULL DEFAULT 6;
+    ALTER TABLE challenges ADD COLUMN lifetime INTEGER NOT NULL DEFAULT 300;
+    ALTER TABLE challenges ADD COLUMN most_attempts INTEGER NOT NULL DEFAULT 5;
+    ALTER TABLE challenges ADD COLUMN carrier TEXT NOT NULL DEFAULT '';
+    ALTER TABLE challenges ADD COLUMN price INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE challenges ADD COLUMN application TEXT NOT NULL DEFAULT '';
+    ALTER TABLE challenges ADD COLUMN callback TEXT NOT NULL DEFAULT '';
+
+    ALTER TABLE accounts ADD COLUMN verified_at REAL;
+    ALTER TABLE sessions ADD COLUMN verified INTEGER NOT NULL DEFAULT 1;
+    UPDATE accounts SET verified_at = created_at;
+
+    CREATE TABLE texts (
+        id INTEGER PRIMARY KEY,
+        at REAL NOT NULL,
+        challenge_id INTEGER NOT NULL,
+        provider TEXT NOT NULL,
+        number TEXT NOT NULL,
+        prefix TEXT NOT NULL,
+        country TEXT NOT NULL,
+        carrier TEXT NOT NULL,
+        outcome TEXT NOT NULL,
+        words TEXT NOT NULL,
+        message TEXT NOT NULL,
+        parts INTEGER NOT NULL,
+        cost INTEGER NOT NULL,
+        delivered INTEGER,
+        delivery_words TEXT NOT NULL DEFAULT '',
+        verified_at REAL
+    );
+    CREATE INDEX texts_of_challenge ON texts (challenge_id);
+    CREATE INDEX texts_by_time ON texts (at);
+
+    CREATE TABLE limits (
+        name TEXT PRIMARY KEY,
+        most REAL NOT NULL
+    );
+
+    CREATE TABLE gates (
+        place TEXT PRIMARY KEY,
+        closed INTEGER NOT NULL,
+        since REAL NOT NULL
+    );
+
+    CREATE TABLE callbacks (
+        id INTEGER PRIMARY KEY,
+        application TEXT NOT NULL,
+        url TEXT NOT NULL,
+        body TEXT NOT NULL,
+        tries INTEGER NOT NULL DEFAULT 0,
+        next_at REAL NOT NULL
+    );
+    """,
 )
 
 

@@ -12,12 +12,16 @@ from typing import Any
 from flask import Flask, abort, jsonify, redirect, render_template, request
 
 from portald import __version__, phone
+from portald.applications import Applications
 from portald.errors import Reason, Refused
 from portald.model import LAST_SESSION, Challenge, Outcome, Session
 from portald.portal import Portal
 from portald.reconcile import Rounds
+from portald.texting import Texting, weak
 from portald.web.capture import hostname
 from portald.web.common import Forms, make_app, refusal
+from portald.web.otp_api import otp_api
+from portald.web.sms_api import sms_api
 
 log = logging.getLogger(__name__)
 
@@ -25,9 +29,13 @@ log = logging.getLogger(__name__)
 HOSTS = {"localhost", "127.0.0.1", "::1", "portald"}
 
 
-def admin_app(portal: Portal, rounds: Rounds, key: bytes) -> Flask:
-    """Return the application that operators and portalctl see."""
+def admin_app(
+    portal: Portal, rounds: Rounds, texting: Texting, applications: Applications, key: bytes
+) -> Flask:
+    """Return the application that operators, portalctl and the venue's programs see."""
     app = make_app("portald.admin")
+    app.register_blueprint(sms_api(texting))
+    app.register_blueprint(otp_api(applications))
     forms = Forms(key)
 
     @app.before_request
@@ -57,6 +65,7 @@ def admin_app(portal: Portal, rounds: Rounds, key: bytes) -> Flask:
             "last_good_round": last_good,
             "last_error": rounds.last_error,
             "texts_failing": _failing(portal.challenges(10)),
+            "alarms": texting.alarms(),
         }
 
     @app.get("/api/status")
@@ -88,6 +97,10 @@ def admin_app(portal: Portal, rounds: Rounds, key: bytes) -> Flask:
             sessions=[as_row(session) for session in portal.sessions()],
             ended=[as_row(session) for session in portal.ended(20)],
             challenges=[_challenge(challenge) for challenge in portal.challenges(20)],
+            providers=texting.providers(),
+            budget=texting.budget(),
+            carriers=portal.carrier_report(),
+            weak=weak(portal.config),
             form=forms.token("operator"),
             now=portal.now(),
         )
@@ -117,6 +130,7 @@ def as_row(session: Session) -> dict[str, Any]:
         "addresses": sorted(session.addresses),
         "started_at": session.started_at,
         "expires_at": session.expires_at,
+        "verified": session.verified,
         "granted": session.granted_at is not None,
         "ended_at": session.ended_at,
         "end": session.end,
@@ -135,7 +149,7 @@ def _challenge(challenge: Challenge) -> dict[str, Any]:
     return {
         "id": challenge.id,
         "number": phone.mask(challenge.number),
-        "mac": challenge.mac,
+        "mac": challenge.holder if not challenge.application else f"application {challenge.application}",
         "state": challenge.state,
         "outcome": challenge.outcome,
         "words": challenge.words,

@@ -14,7 +14,7 @@ from flask import Blueprint, Flask, redirect, render_template, request
 from portald import phone
 from portald.errors import Reason, Refused
 from portald.model import Client, State
-from portald.portal import Portal
+from portald.portal import Asking, Portal
 from portald.web.common import Forms, make_app, refusal
 from portald.web.server import MAC
 
@@ -65,8 +65,15 @@ def _pages(portal: Portal, forms: Forms) -> Blueprint:
         return render_template("guest/splash.html", **splash_context(asking))
 
     def splash_context(asking: Client, typed: str = "") -> dict[str, Any]:
-        example = phone.example(portal.config.numbers.country)
-        return {"form": forms.token(asking.mac), "typed": typed, "example": example}
+        offered, ended = portal.carriers()
+        return {
+            "form": forms.token(asking.mac),
+            "typed": typed,
+            "example": phone.example(portal.config.numbers.country),
+            "proves": portal.config.otp.mode == "code",
+            "offered": offered,
+            "ended": ended,
+        }
 
     @pages.post("/number")
     def number() -> Any:
@@ -74,10 +81,22 @@ def _pages(portal: Portal, forms: Forms) -> Blueprint:
         if portal.status(asking):
             return redirect("/status", 303)
         try:
-            portal.request_code(asking, typed)
+            if portal.config.otp.mode == "format_only":
+                portal.admit(asking, typed)
+                return redirect("/status", 303)
+            portal.request_code(asking, typed, wish())
         except Refused as error:
             return refusal(error, "guest/splash.html", **splash_context(asking, typed[:64]))
         return redirect("/code", 303)
+
+    def wish() -> Asking:
+        known = list(portal.config.otp.texts)
+        wanted = request.headers.get("X-Request-Language") or request.accept_languages.best_match(known)
+        return Asking(
+            language=(wanted or request.accept_languages.best or "")[:35],
+            agent=request.headers.get("User-Agent", "")[:300],
+            carrier=request.form.get("carrier", "")[:64],
+        )
 
     @pages.get("/code")
     def code() -> Any:
@@ -97,8 +116,9 @@ def _pages(portal: Portal, forms: Forms) -> Blueprint:
             "form": forms.token(asking.mac),
             "challenge": challenge,
             "number": phone.mask(challenge.number),
-            "digits": portal.config.otp.digits,
-            "left": portal.config.otp.attempts - challenge.attempts,
+            "policy": challenge.policy,
+            "left": challenge.policy.attempts - challenge.attempts,
+            "carrier": portal.carrier(challenge.carrier),
             "resend_in": portal.resend_in(challenge),
             "State": State,
         }
@@ -121,7 +141,7 @@ def _pages(portal: Portal, forms: Forms) -> Blueprint:
     def resend() -> Any:
         asking = sender()
         try:
-            portal.resend(asking)
+            portal.resend(asking, wish())
         except Refused as error:
             context = code_context(asking)
             if context is None:

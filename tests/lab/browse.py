@@ -5,6 +5,7 @@ python browse.py FILE-WITH-TEXTS FOLDER-FOR-SCREENSHOTS
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 import tempfile
@@ -13,10 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from selenium import webdriver
+from selenium.common.exceptions import StaleElementReferenceException, TimeoutException
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.expected_conditions import staleness_of
+from selenium.webdriver.support.ui import WebDriverWait
 
 FLAGS = [
     "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
@@ -66,8 +71,8 @@ def main(texts: Path, pictures: Path) -> None:
         def type_(field: str, text: str) -> None:
             element = driver.find_element(By.ID, field)
             element.clear()
-            element.send_keys(text, Keys.ENTER)
-            time.sleep(0.5)
+            element.send_keys(text)
+            enter(driver, element)
 
         driver.get(URL)
         look("first")
@@ -92,13 +97,24 @@ def main(texts: Path, pictures: Path) -> None:
             driver.get(URL)
             look("outside", picture=False)
             driver.get("http://10.77.0.1/")
-            driver.find_element(By.CSS_SELECTOR, "button").send_keys(Keys.ENTER)
+            enter(driver, driver.find_element(By.CSS_SELECTOR, "button"))
             wait_for(lambda: "logged out" in driver.page_source, "not logged out")
             look("left")
             driver.get(URL)
             look("captive again", picture=False)
             driver.quit()
     print(json.dumps(seen))
+
+
+def enter(driver: webdriver.Chrome, element: WebElement) -> None:
+    """Press Enter until another page comes: before its first paint a page takes no keys."""
+    for _ in range(5):
+        with contextlib.suppress(StaleElementReferenceException):
+            element.send_keys(Keys.ENTER)
+        with contextlib.suppress(TimeoutException):
+            WebDriverWait(driver, 4).until(staleness_of(element))
+            return
+    sys.exit(f"nothing follows Enter on {driver.current_url}")
 
 
 def code_in(texts: Path) -> str:

@@ -10,13 +10,12 @@ from werkzeug.test import Client as Browser
 
 from portald.errors import FirewallError, SmsError
 from portald.model import Client, Outcome
-from portald.web.admin import admin_app
-from tests.conftest import KEY, NUMBER, Product
+from tests.conftest import NUMBER, Product
 
 
 @pytest.fixture
 def operator(product: Product) -> Browser:
-    return Browser(admin_app(product.portal, product.rounds, KEY))
+    return Browser(product.operator())
 
 
 def get(operator: Browser, path: str, host: str = "localhost") -> Any:
@@ -130,6 +129,6 @@ def test_impossible_numbers_are_no_sessions(operator: Browser) -> None:
 
 
 def test_a_failure_of_ours_is_json_for_portalctl(product: Product, operator: Browser) -> None:
-    product.store._connection.execute("ALTER TABLE plans RENAME TO gone")
+    product.store.connection.execute("ALTER TABLE plans RENAME TO gone")
     answer = get(operator, "/api/sessions")
     assert (answer.status_code, answer.json["error"]) == (500, "internal_error")

@@ -219,7 +219,7 @@ def test_online_only_when_the_kernel_holds_the_grant(product: Product, browser: 
 
 def test_a_closed_group(product: Product, browser: Phone) -> None:
     browser.ask()
-    product.store._connection.execute("DELETE FROM groups")
+    product.store.connection.execute("DELETE FROM groups")
     answer = browser.post("/code", form=browser.form, code=product.outbox.code())
     assert answer.status_code == 403
     assert "switched off" in answer.text
@@ -356,7 +356,7 @@ def test_every_reason_and_outcome_has_its_sentence() -> None:
 
 
 def test_longer_codes(make_product: Callable[..., Product]) -> None:
-    product = make_product(otp=Otp(digits=8))
+    product = make_product(otp=Otp(length=8))
     product.table.join("10.77.0.11", "02:cc:00:00:00:01")
     browser = Phone(product)
     browser.ask()

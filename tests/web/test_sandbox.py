@@ -10,10 +10,10 @@ import pytest
 import requests
 from werkzeug.serving import WSGIRequestHandler, make_server
 
-from portald.config import Secret
 from portald.errors import SmsError
-from portald.model import Outcome
+from portald.model import Outcome, Text
 from portald.ports import Sender
+from portald.schema import Secret
 from portald.sms.sandbox import Sandbox
 from portald.sms.twilio import Twilio
 from portald.web import sandbox
@@ -62,7 +62,7 @@ def texts(url: str) -> list[dict[str, object]]:
 
 
 def test_a_text_is_accepted_and_shown(sender: Sender, url: str, clock: Clock) -> None:
-    sid = sender.send(NUMBER, "123456 is your <b>code</b> & more")
+    sid = sender.send(Text(NUMBER, "123456 is your <b>code</b> & more"))
     assert sid.startswith("SM")
     assert len(sid) == 34
     assert texts(url) == [
@@ -76,7 +76,7 @@ def test_a_text_is_accepted_and_shown(sender: Sender, url: str, clock: Clock) ->
 
 
 def test_the_newest_text_comes_first(sender: Sender, url: str) -> None:
-    sids = [sender.send(NUMBER, f"text {i}") for i in range(3)]
+    sids = [sender.send(Text(NUMBER, f"text {i}")) for i in range(3)]
     assert len(set(sids)) == 3
     assert [text["sid"] for text in texts(url)] == sids[::-1]
     _, page = get(f"{url}/")
@@ -102,7 +102,7 @@ def test_numbers_that_are_answered_otherwise(
 ) -> None:
     number = f"+1415555{ending}"
     with pytest.raises(SmsError) as caught:
-        sender.send(number, "text")
+        sender.send(Text(number, "text"))
     assert caught.value.outcome is outcome
     assert f"HTTP {status}" in caught.value.words
     assert number[1:] not in caught.value.words
@@ -112,14 +112,14 @@ def test_numbers_that_are_answered_otherwise(
 def test_a_slow_number(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sandbox, "SLOW", 0.4)
     with pytest.raises(SmsError) as caught:
-        Sandbox(url=url, timeout=0.1).send("+14155550007", "text")
+        Sandbox(url=url, timeout=0.1).send(Text("+14155550007", "text"))
     assert caught.value.outcome is Outcome.UNKNOWN
-    assert Sandbox(url=url, timeout=2).send("+14155550007", "text").startswith("SM")
+    assert Sandbox(url=url, timeout=2).send(Text("+14155550007", "text")).startswith("SM")
 
 
 def test_an_empty_text_is_refused_as_twilio_does(sender: Sender) -> None:
     with pytest.raises(SmsError) as caught:
-        sender.send(NUMBER, "")
+        sender.send(Text(NUMBER, ""))
     assert caught.value.outcome is Outcome.CONFIGURATION
     assert "Message body is required." in caught.value.words
 
@@ -141,7 +141,7 @@ def test_the_wire_format(url: str) -> None:
 def test_old_texts_make_room(url: str) -> None:
     sender = Sandbox(url=url)
     for i in range(103):
-        sender.send(NUMBER, f"text {i}")
+        sender.send(Text(NUMBER, f"text {i}"))
     found = texts(url)
     assert len(found) == 100
     assert (found[0]["body"], found[-1]["body"]) == ("text 102", "text 3")

@@ -7,10 +7,6 @@ reached.
 from __future__ import annotations
 
 import argparse
-import http.client
-import json
-import shutil
-import socket
 import sys
 import time
 from collections.abc import Sequence
@@ -18,13 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from portald import __version__, config
+from portald.ctl import sms
+from portald.ctl.ask import Unreachable, ask
+from portald.ctl.show import print_json, print_table
 from portald.display import ago, amount
-from portald.errors import ConfigError, PortaldError
+from portald.errors import ConfigError
 from portald.system import fail
-
-
-class Unreachable(PortaldError):
-    """The daemon does not answer on its admin socket."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -60,14 +55,15 @@ def _parser() -> argparse.ArgumentParser:
     revoke = command("revoke", _revoke, "cut sessions, by their number or by MAC")
     revoke.add_argument("which", nargs="+", metavar="SESSION|MAC")
     command("texts", _texts, "the latest texts and what the provider said")
+    sms.add_commands(command("sms", sms.overview, "providers, limits, budget and log of texts"), shared)
     command("check", _check, "find what is wrong before anything starts")
     return parser
 
 
 def _status(options: argparse.Namespace) -> int:
-    status = _ask(options, "GET", "/api/status")
+    status = ask(options, "GET", "/api/status")
     if options.json:
-        _print_json(status)
+        print_json(status)
     else:
         print(f"{status['name']}: {status['sessions']} online, portald {status['version']}")
         if status["backend"] == "memory":
@@ -80,13 +76,15 @@ def _status(options: argparse.Namespace) -> int:
             count = status["texts_failing"]
             which = "The last text" if count == 1 else f"The last {count} texts"
             print(f"{which} failed; see: portalctl texts")
+        for alarm in status["alarms"]:
+            print(f"! {alarm['text']}\n  -> {alarm['cure']}")
     return 0 if status["healthy"] else 1
 
 
 def _sessions(options: argparse.Namespace) -> int:
-    rows = _ask(options, "GET", "/api/sessions" + ("?ended=1" if options.ended else ""))
+    rows = ask(options, "GET", "/api/sessions" + ("?ended=1" if options.ended else ""))
     if options.json:
-        _print_json(rows)
+        print_json(rows)
         return 0
     last = ("END", "end") if options.ended else ("LEFT", "left")
     for row in rows:
@@ -94,7 +92,7 @@ def _sessions(options: argparse.Namespace) -> int:
         row["address"] = ", ".join(row["addresses"])
         row["left"] = _left(row["expires_at"]) if row["granted"] else "not granted yet"
         row["up"], row["down"] = amount(row["up"]), amount(row["down"])
-    _print_table(
+    print_table(
         rows,
         [
             ("SESSION", "id"),
@@ -113,17 +111,17 @@ def _sessions(options: argparse.Namespace) -> int:
 
 
 def _revoke(options: argparse.Namespace) -> int:
-    by_mac = {row["mac"]: row["id"] for row in _ask(options, "GET", "/api/sessions")}
+    by_mac = {row["mac"]: row["id"] for row in ask(options, "GET", "/api/sessions")}
     revoked, missing = [], []
     for which in options.which:
         session = by_mac.get(which.lower()) if ":" in which else which
         path = f"/api/sessions/{session}/revoke"
-        if session is None or not str(session).isdecimal() or "error" in _ask(options, "POST", path):
+        if session is None or not str(session).isdecimal() or "error" in ask(options, "POST", path):
             missing.append(which)
         else:
             revoked.append(int(session))
     if options.json:
-        _print_json({"revoked": revoked, "missing": missing})
+        print_json({"revoked": revoked, "missing": missing})
     else:
         for session in revoked:
             print(f"Session {session} is cut.")
@@ -133,9 +131,9 @@ def _revoke(options: argparse.Namespace) -> int:
 
 
 def _texts(options: argparse.Namespace) -> int:
-    rows = _ask(options, "GET", "/api/challenges")
+    rows = ask(options, "GET", "/api/challenges")
     if options.json:
-        _print_json(rows)
+        print_json(rows)
         return 0
     for row in rows:
         row["when"] = _ago(row["created_at"])
@@ -147,7 +145,7 @@ def _texts(options: argparse.Namespace) -> int:
         ("OUTCOME", "outcome"),
         ("PROVIDER SAID", "words"),
     ]
-    _print_table(rows, columns, empty="No text was asked for.")
+    print_table(rows, columns, empty="No text was asked for.")
     return 0
 
 
@@ -156,68 +154,13 @@ def _check(options: argparse.Namespace) -> int:
 
     found = findings(options.config)
     if options.json:
-        _print_json([finding.as_row() for finding in found])
+        print_json([finding.as_row() for finding in found])
     else:
         for finding in found:
             print(f"{finding.level:<5} {finding.text}")
             if finding.cure:
                 print(f"      -> {finding.cure}")
     return 1 if any(finding.level is Level.FAIL for finding in found) else 0
-
-
-class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: Path) -> None:
-        super().__init__("portald", timeout=45)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(str(self._path))
-
-
-def _ask(options: argparse.Namespace, method: str, path: str) -> Any:
-    admin_socket = config.load(options.config).admin_socket
-    connection = _UnixConnection(admin_socket)
-    headers = {"Accept": "application/json", "Content-Type": "application/json"}
-    try:
-        connection.request(method, path, body="{}" if method == "POST" else None, headers=headers)
-        response = connection.getresponse()
-        answer = json.loads(response.read())
-    except (FileNotFoundError, ConnectionRefusedError):
-        cure = "start it: systemctl start portald"
-        raise Unreachable(f"portald is not running ({admin_socket}); {cure}") from None
-    except PermissionError:
-        raise Unreachable(f"{admin_socket}: permission denied; use sudo or join its group") from None
-    except (OSError, ValueError, http.client.HTTPException) as error:
-        raise Unreachable(f"portald does not answer on {admin_socket}: {error}") from error
-    finally:
-        connection.close()
-    if response.status >= 400 and response.status != 404:
-        raise ConfigError(f"portald failed: {answer.get('error')}; see: journalctl -u portald")
-    return answer
-
-
-def _print_json(value: Any) -> None:
-    print(json.dumps(value, indent=2, ensure_ascii=False))
-
-
-def _print_table(rows: list[dict[str, Any]], columns: list[tuple[str, str]], empty: str) -> None:
-    """Print a table, or a block per row where the terminal is too narrow for one."""
-    if not rows:
-        print(empty)
-        return
-    cells = [[str(row[key] if row[key] is not None else "-") for _, key in columns] for row in rows]
-    titles = [title for title, _ in columns]
-    widths = [max(map(len, column)) for column in zip(titles, *cells, strict=True)]
-    room = shutil.get_terminal_size((200, 24)).columns
-    if sys.stdout.isatty() and sum(widths) + 2 * len(widths) > room:
-        for row in cells:
-            print("\n".join(f"{t:<{max(map(len, titles))}}  {c}" for t, c in zip(titles, row, strict=True)))
-            print()
-        return
-    for row in [titles, *cells]:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
 def _ago(at: float) -> str:
@@ -229,7 +172,3 @@ def _left(expires_at: float | None) -> str:
         return "no limit"
     seconds = max(0, int(expires_at - time.time()))  # noqa: TID251, a root
     return f"{seconds // 60}:{seconds % 60:02} min"
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,0 +1,1 @@
+"""portalctl: for operators, over the daemon's admin socket."""

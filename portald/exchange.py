@@ -1,0 +1,158 @@
+"""Codes asked for, sent and judged: what guests and the venue's own programs have in common."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from portald import limits, otp, phone
+from portald.config import Config, Limits
+from portald.errors import Reason, Refused, SmsError
+from portald.model import Challenge, Order, Outcome, Policy, Sent
+from portald.ports import Clock, Later
+from portald.purse import Purse
+from portald.sms.routes import Routes
+from portald.store import Store
+from portald.store.challenges import Opening
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """A code that somebody wants sent to ``number`` (E.164); ``zone`` is what it is counted under."""
+
+    number: str
+    holder: str
+    zone: str
+    policy: Policy
+    language: str = ""
+    ip: str = ""
+    agent: str = ""
+    carrier: str = ""
+    sender: str = ""
+    template: str = ""
+    application: str = ""
+    callback: str = ""
+
+
+class Exchange:
+    """Sending happens elsewhere and later: a challenge tells how far it has come."""
+
+    def __init__(
+        self,
+        config: Config,
+        store: Store,
+        routes: Routes,
+        purse: Purse,
+        clock: Clock,
+        later: Later,
+    ) -> None:
+        self._config = config
+        self._store = store
+        self._routes = routes
+        self._purse = purse
+        self._clock = clock
+        self._later = later
+        self.changed: Callable[[Challenge], None] = lambda challenge: None
+        """Told when a challenge has got further, for those who asked to be told."""
+
+    def pending(self, holder: str) -> Challenge | None:
+        """Return the holder's challenge, found again after its page was closed."""
+        return self._store.challenge_of(holder, self._clock())
+
+    def resend_in(self, challenge: Challenge) -> float:
+        """Return the seconds until another text may be asked for."""
+        return self._store.wait_for(limits.number_pause(challenge.number), self._clock())
+
+    def ask(self, wish: Wish, most: Callable[[Limits], Limits] = lambda settings: settings) -> Challenge:
+        """Send a code; an earlier one of the same holder dies.
+
+        Raises ``Refused`` if a limit is reached or the country is closed; then nothing is counted.
+        """
+        order = _order(0, wish)
+        price = self._routes.price(order)
+        ask = self._purse.ask(wish.number, wish.holder, wish.zone, price, wish.carrier)
+        settings = most(self._purse.limits())
+        allowances = limits.for_text(settings, self._config.otp.resend_after, ask)
+        opening = Opening(
+            wish.number, wish.holder, wish.zone, wish.policy, wish.carrier, price,
+            wish.application, wish.callback,
+        )  # fmt: skip
+        challenge = self._store.open_challenge(opening, allowances, self._clock())
+        if not self._later(lambda: self._send(challenge, wish, ask)):
+            self._store.text_failed(challenge.id, Outcome.TEMPORARY, "too many texts at once")
+            self._store.give_back(allowances)
+            raise Refused(Reason.BUSY, retry_after=5)
+        return challenge
+
+    def judge(self, holder: str, typed: str) -> Challenge:
+        """Return the holder's challenge if this is its code; it is still to be spent.
+
+        Raises ``Refused`` otherwise.  However many ask at once, no more than the policy's
+        attempts are compared.
+        """
+        challenge = self.pending(holder)
+        policy = challenge.policy if challenge else self._config.otp.policy
+        code = otp.read_code(typed, policy.kind)
+        if len(code) != policy.length:
+            raise Refused(Reason.CODE_INCOMPLETE)
+        allowances = limits.for_guess(self._purse.limits(), holder, challenge.number if challenge else "")
+        challenge = self._store.take_guess(holder, allowances, self._clock())
+        try:
+            right = self._routes.check(challenge.reference or "", challenge.number, code)
+        except SmsError as error:
+            log.warning("event=code_not_judged outcome=%s words=%s", error.outcome, error.words)
+            raise Refused(Reason.BUSY, retry_after=5) from None
+        except Refused as error:
+            self._store.kill_challenge(challenge.id)
+            self.changed(replace(challenge, attempts=challenge.policy.attempts))
+            raise error from None
+        if not right:
+            last = challenge.attempts >= challenge.policy.attempts
+            if last:
+                self.changed(challenge)
+            raise Refused(Reason.TOO_MANY_GUESSES if last else Reason.CODE_WRONG)
+        return challenge
+
+    def forget(self, holder: str) -> bool:
+        """Drop the holder's pending challenge; false if there is none."""
+        return self._store.cancel_challenge(holder)
+
+    def _send(self, challenge: Challenge, wish: Wish, ask: limits.Ask) -> None:
+        masked = phone.mask(challenge.number)
+        try:
+            sent = self._routes.start(_order(challenge.id, wish))
+        except SmsError as error:
+            log.warning(
+                "event=text_failed number=%s outcome=%s words=%s", masked, error.outcome, error.words
+            )
+            self._not_sent(challenge, ask, error)
+        except Exception:
+            log.exception("event=text_failed number=%s outcome=unknown", masked)
+            self._store.text_failed(challenge.id, Outcome.UNKNOWN, "the provider failed; see the log")
+        else:
+            log.info("event=text_sent number=%s holder=%s", masked, challenge.holder)
+            self._store.text_sent(challenge.id, sent, self._clock())
+            self._purse.settle(challenge)
+        self.changed(challenge)
+
+    def _not_sent(self, challenge: Challenge, ask: limits.Ask, error: SmsError) -> None:
+        if error.outcome is Outcome.UNKNOWN and error.reference:
+            # It may arrive yet: then the guest shall be able to type it.
+            sent = Sent(error.reference, challenge.policy)
+            self._store.text_sent(challenge.id, sent, self._clock(), error.outcome, error.words)
+            return
+        self._store.text_failed(challenge.id, error.outcome, error.words)
+        if error.outcome is not Outcome.UNKNOWN:
+            # Certainly not sent, so nobody pays for it and nobody need wait.
+            unsent = limits.for_unsent(self._purse.limits(), self._config.otp.resend_after, ask)
+            self._store.give_back(unsent)
+
+
+def _order(challenge: int, wish: Wish) -> Order:
+    return Order(
+        challenge=challenge, to=wish.number, policy=wish.policy, language=wish.language,
+        ip=wish.ip, agent=wish.agent, carrier=wish.carrier, sender=wish.sender, template=wish.template,
+    )  # fmt: skip

@@ -1,0 +1,63 @@
+"""Leaves a provider in peace that cannot: a circuit breaker that goes by typed outcomes.
+
+Libraries for this count exceptions; here throttling names its own time, a wrong password rests at
+once, and a number that does not exist is no fault of the provider at all.
+"""
+
+from __future__ import annotations
+
+import threading
+
+from portald.model import Outcome
+from portald.ports import Clock
+
+FAILURES = 3
+"""Failures in a row that may pass by themselves, before the provider rests."""
+SHORTEST, LONGEST = 15.0, 600.0
+
+_AT_ONCE = {Outcome.AUTHENTICATION, Outcome.CONFIGURATION, Outcome.NO_CREDIT}
+_COUNTED = {Outcome.TEMPORARY, Outcome.UNKNOWN}
+_TRIAL = 60.0
+
+
+class Breaker:
+    """Closed: texts pass.  Open: none until a time.  Then one is let through on trial."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._failures = 0
+        self._rests = 0
+        self._until = 0.0
+        self.outcome: Outcome | None = None
+        """The outcome that it rests for."""
+
+    def wait(self) -> float:
+        """Return the seconds until a text may be tried, 0 for now."""
+        return max(0.0, self._until - self._clock())
+
+    def admit(self) -> bool:
+        """Tell whether a text may be tried now; after a rest only one at a time may."""
+        with self._lock:
+            if self.wait() > 0:
+                return False
+            if self.outcome is not None:
+                self._until = self._clock() + _TRIAL
+            return True
+
+    def note(self, outcome: Outcome, retry_after: float = 0) -> None:
+        """Learn from what became of a text."""
+        with self._lock:
+            if outcome is Outcome.THROTTLED:
+                self._rest(outcome, min(max(retry_after, 5.0), LONGEST))
+            elif outcome in _AT_ONCE or outcome in _COUNTED:
+                self._failures += 1
+                if outcome in _AT_ONCE or self._failures >= FAILURES or self.outcome is not None:
+                    self._rest(outcome, max(min(SHORTEST * 2**self._rests, LONGEST), retry_after))
+                    self._rests += 1
+            else:
+                self._failures = self._rests = 0
+                self._until, self.outcome = 0.0, None
+
+    def _rest(self, outcome: Outcome, seconds: float) -> None:
+        self._until, self.outcome = self._clock() + seconds, outcome

@@ -1,0 +1,201 @@
+"""Challenges: opened, sent, guessed at, used or replaced, each step by one statement."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from portald.errors import Reason, Refused
+from portald.limits import Allowance
+from portald.model import Challenge, Kind, Outcome, Policy, Sent, State
+from portald.store.quotas import Quotas, spend
+
+_OPEN_STATES = "('waiting', 'sent', 'failed')"
+COLUMNS = """*,
+    (SELECT delivered FROM texts WHERE challenge_id = challenges.id ORDER BY id DESC LIMIT 1)
+    AS delivered"""
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What is known of a challenge before its text is sent."""
+
+    number: str
+    holder: str
+    zone: str
+    policy: Policy
+    carrier: str = ""
+    price: int = 0
+    application: str = ""
+    callback: str = ""
+
+
+class Challenges(Quotas):
+    """A challenge belongs to its holder: a device's MAC, or the id an application was given."""
+
+    def open_challenge(self, opening: Opening, allowances: Iterable[Allowance], now: float) -> Challenge:
+        """Count a text and open its challenge; the holder's earlier codes die.
+
+        Raises ``Refused`` and changes nothing if an allowance is used up.
+        """
+        policy = opening.policy
+        with self.transaction() as connection:
+            spend(connection, allowances, now)
+            _replace(connection, opening.holder)
+            row = connection.execute(
+                f"""
+                INSERT INTO challenges (
+                    number, holder, zone, state, kind, length, lifetime, most_attempts,
+                    carrier, price, application, callback, created_at, expires_at
+                )
+                VALUES (?, ?, ?, 'waiting', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING {COLUMNS}
+                """,
+                (
+                    opening.number, opening.holder, opening.zone,
+                    policy.kind, policy.length, policy.lifetime, policy.attempts,
+                    opening.carrier, opening.price, opening.application, opening.callback,
+                    now, now + policy.lifetime,
+                ),
+            ).fetchone()  # fmt: skip
+        return as_challenge(row)
+
+    def challenge_of(self, holder: str, now: float) -> Challenge | None:
+        """Return the holder's pending challenge, whether or not it came with a cookie."""
+        row = self.connection.execute(
+            f"""
+            SELECT {COLUMNS} FROM challenges WHERE holder = ? AND state IN {_OPEN_STATES} AND expires_at > ?
+            ORDER BY id DESC LIMIT 1
+            """,
+            (holder, now),
+        ).fetchone()
+        return as_challenge(row) if row else None
+
+    def latest_challenge(self, holder: str) -> Challenge | None:
+        """Return the holder's latest challenge, in whatever state."""
+        query = f"SELECT {COLUMNS} FROM challenges WHERE holder = ? ORDER BY id DESC LIMIT 1"
+        row = self.connection.execute(query, (holder,)).fetchone()
+        return as_challenge(row) if row else None
+
+    def text_sent(
+        self,
+        challenge_id: int,
+        sent: Sent,
+        now: float,
+        outcome: Outcome = Outcome.ACCEPTED,
+        words: str | None = None,
+    ) -> bool:
+        """Record that a code is, or with ``UNKNOWN`` may be, on its way; it lives from now on."""
+        policy = sent.policy
+        changed = self.connection.execute(
+            "UPDATE challenges SET state = 'sent', reference = ?, outcome = ?, words = ?, expires_at = ?,"
+            " kind = ?, length = ?, lifetime = ?, most_attempts = ? WHERE id = ? AND state = 'waiting'",
+            (
+                sent.reference, outcome, words, now + policy.lifetime,
+                policy.kind, policy.length, policy.lifetime, policy.attempts, challenge_id,
+            ),
+        )  # fmt: skip
+        return bool(changed.rowcount)
+
+    def text_failed(self, challenge_id: int, outcome: Outcome, words: str) -> None:
+        self.connection.execute(
+            "UPDATE challenges SET state = 'failed', outcome = ?, words = ?"
+            " WHERE id = ? AND state = 'waiting'",
+            (outcome, words, challenge_id),
+        )
+
+    def fail_interrupted(self) -> None:
+        """Mark texts that were on their way when portald stopped: nobody will finish them."""
+        self.connection.execute(
+            "UPDATE challenges SET state = 'failed', outcome = 'unknown',"
+            " words = 'portald was restarted while sending' WHERE state = 'waiting'"
+        )
+
+    def cancel_challenge(self, holder: str) -> bool:
+        """Drop the holder's pending challenge; false if there is none."""
+        with self.transaction() as connection:
+            return _replace(connection, holder)
+
+    def take_guess(self, holder: str, allowances: Iterable[Allowance], now: float) -> Challenge:
+        """Use up one guess at the holder's code and return the challenge to compare with.
+
+        Raises ``Refused`` if there is no code, it is too old, or guesses are used up.  However
+        many requests come at once, no more than its policy's attempts return.
+        """
+        with self.transaction() as connection:
+            spend(connection, allowances, now)
+            row = connection.execute(
+                f"""
+                UPDATE challenges SET attempts = attempts + 1
+                WHERE holder = ? AND state = 'sent' AND attempts < most_attempts AND expires_at > ?
+                RETURNING {COLUMNS}
+                """,
+                (holder, now),
+            ).fetchone()
+            if row is None:
+                raise Refused(self._why_no_guess(connection, holder, now))
+        return as_challenge(row)
+
+    def use_challenge(self, challenge_id: int, now: float) -> bool:
+        """Spend a code that was right; false if it was spent or replaced meanwhile."""
+        with self.transaction() as connection:
+            return use(connection, challenge_id, now)
+
+    def kill_challenge(self, challenge_id: int) -> None:
+        """Leave no guess at a code that its provider has declared dead."""
+        query = "UPDATE challenges SET attempts = most_attempts WHERE id = ?"
+        self.connection.execute(query, (challenge_id,))
+
+    @staticmethod
+    def _why_no_guess(connection: sqlite3.Connection, holder: str, now: float) -> Reason:
+        query = "SELECT * FROM challenges WHERE holder = ? ORDER BY id DESC LIMIT 1"
+        row = connection.execute(query, (holder,)).fetchone()
+        if row is None or row["state"] not in (State.SENT, State.EXPIRED):
+            return Reason.NO_CHALLENGE
+        return Reason.CODE_EXPIRED if row["expires_at"] <= now else Reason.TOO_MANY_GUESSES
+
+    def challenges(self, limit: int) -> list[Challenge]:
+        """Return the latest challenges, newest first, for the operator."""
+        rows = self.connection.execute(
+            f"SELECT {COLUMNS} FROM challenges ORDER BY id DESC LIMIT ?", (limit,)
+        )
+        return [as_challenge(row) for row in rows]
+
+
+def use(connection: sqlite3.Connection, challenge_id: int, now: float) -> bool:
+    """Spend a challenge and note that its text was worth its money; false if it was not open."""
+    spent = connection.execute(
+        "UPDATE challenges SET state = 'used' WHERE id = ? AND state = 'sent' RETURNING id", (challenge_id,)
+    ).fetchone()
+    if spent is not None:
+        connection.execute("UPDATE texts SET verified_at = ? WHERE challenge_id = ?", (now, challenge_id))
+    return spent is not None
+
+
+def _replace(connection: sqlite3.Connection, holder: str) -> bool:
+    replaced = connection.execute(
+        f"UPDATE challenges SET state = 'replaced' WHERE holder = ? AND state IN {_OPEN_STATES}", (holder,)
+    )
+    return bool(replaced.rowcount)
+
+
+def as_challenge(row: sqlite3.Row) -> Challenge:
+    return Challenge(
+        id=row["id"],
+        number=row["number"],
+        holder=row["holder"],
+        zone=row["zone"],
+        state=State(row["state"]),
+        policy=Policy(Kind(row["kind"]), row["length"], row["lifetime"], row["most_attempts"]),
+        reference=row["reference"],
+        outcome=Outcome(row["outcome"]) if row["outcome"] else None,
+        words=row["words"],
+        attempts=row["attempts"],
+        created_at=row["created_at"],
+        expires_at=row["expires_at"],
+        carrier=row["carrier"],
+        price=row["price"],
+        application=row["application"],
+        callback=row["callback"],
+        delivered=None if row["delivered"] is None else bool(row["delivered"]),
+    )

@@ -1,0 +1,189 @@
+"""What an operator sees and does about texts: providers, a trial, the log, limits, budget, previews."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from typing import Any
+
+from portald import otp, phone
+from portald.config import Config, Limits
+from portald.errors import ConfigError, Refused, SmsError
+from portald.limits import MILLION
+from portald.model import Order, Outcome
+from portald.purse import Purse
+from portald.sms.routes import Routes, Way
+from portald.store import Store
+from portald.texts import Texts
+
+
+class Texting:
+    """One method for each ``portalctl sms`` command; all return what JSON can hold."""
+
+    def __init__(self, config: Config, store: Store, routes: Routes, purse: Purse, texts: Texts) -> None:
+        self._config = config
+        self._store = store
+        self._routes = routes
+        self._purse = purse
+        self._texts = texts
+
+    def providers(self) -> list[dict[str, Any]]:
+        """Return every provider with its settings, secrets left out, and how it fares."""
+        seen = dict(self._purse.conversions("provider"))
+        rows = []
+        for way in self._routes.ways:
+            conversion = seen.get(way.name)
+            rows.append(
+                {
+                    "name": way.name,
+                    "type": way.kind,
+                    "enabled": way.route.enabled,
+                    "state": _state(way),
+                    "wait": round(way.breaker.wait()),
+                    "only": list(way.route.only),
+                    "priority": way.route.priority,
+                    "cost": way.route.cost,
+                    "note": way.route.note,
+                    "sent": conversion.sent if conversion else 0,
+                    "verified": conversion.verified if conversion else 0,
+                    "settings": shown(way.provider),
+                    "warnings": warnings(way),
+                }
+            )
+        return rows
+
+    def test(self, typed: str, provider: str | None = None) -> dict[str, Any]:
+        """Send a code to a number of the operator's by one provider and tell what it answered.
+
+        It passes limits and rest: whoever asks is trusted, and wants to know.
+        """
+        try:
+            number = phone.read(typed, dataclasses.replace(self._config.numbers, allowed=()))
+        except Refused as refused:
+            raise ConfigError(f"{typed}: {refused.reason.value.replace('_', ' ')}") from None
+        ways = [w for w in self._routes.ways if w.serves(number) and not w.by_carrier]
+        way = self._routes.way(provider) if provider else next(iter(ways), None)
+        if way is None:
+            known = ", ".join(way.name for way in self._routes.ways)
+            raise ConfigError(f"no provider {provider or 'serves this number'}; there are: {known}")
+        order = Order(0, number, self._config.otp.policy)
+        begun = time.monotonic()
+        answer: dict[str, Any] = {"provider": way.name, "number": phone.mask(number)}
+        try:
+            sent = self._routes.start_by(way, order)
+        except SmsError as error:
+            answer |= {"outcome": error.outcome, "words": error.words, "retry_after": error.retry_after}
+            answer |= {"error": "sms_provider_error", "error_description": error.words}
+        else:
+            answer |= {"outcome": Outcome.ACCEPTED, "words": "", "message": sent.message}
+        answer["seconds"] = round(time.monotonic() - begun, 2)
+        return answer
+
+    def log(self, limit: int = 50) -> list[dict[str, Any]]:
+        """Return the latest attempts, newest first."""
+        return [
+            {
+                "at": row.at,
+                "number": phone.mask(row.attempt.number),
+                "country": row.attempt.country,
+                "provider": row.attempt.provider,
+                "carrier": row.attempt.carrier or None,
+                "outcome": row.attempt.outcome,
+                "delivered": row.delivered,
+                "verified": row.verified,
+                "parts": row.attempt.parts,
+                "cost": row.attempt.cost / MILLION,
+                "words": row.attempt.words or row.delivery_words or None,
+            }
+            for row in self._store.logged(limit)
+        ]
+
+    def limits(self) -> dict[str, Any]:
+        """Return every limit with its setting, the places that are closed, and conversions."""
+        in_force, changed = self._purse.limits(), self._store.limits()
+        rows = [
+            {
+                "name": field.name,
+                "most": getattr(in_force, field.name),
+                "setting": getattr(self._config.limits, field.name),
+                "changed": field.name in changed,
+                "help": field.metadata["help"],
+            }
+            for field in dataclasses.fields(Limits)
+            if field.name != "guesses_free"
+        ]
+        conversions = {
+            by: [
+                {by: value, "sent": c.sent, "verified": c.verified}
+                for value, c in self._purse.conversions(by)
+            ]
+            for by in ("country", "carrier")
+        }
+        return {"limits": rows, "closed": self._purse.closed(), "conversion": conversions}
+
+    def budget(self) -> dict[str, Any]:
+        return self._purse.budget()
+
+    def set_limit(self, name: str, value: str | None) -> None:
+        self._purse.set_limit(name, value)
+
+    def set_gate(self, place: str, closed: bool) -> None:
+        self._purse.set_gate(place, closed)
+
+    def forget(self, which: str) -> int:
+        """Start the counts of a number or a device afresh; return how many there were."""
+        if ":" in which:
+            return self._store.forget_quotas(which.lower())
+        try:
+            number = phone.read(which, dataclasses.replace(self._config.numbers, allowed=()))
+        except Refused as refused:
+            raise ConfigError(f"{which}: {refused.reason.value.replace('_', ' ')}") from None
+        return self._store.forget_quotas(number)
+
+    def previews(self) -> list[dict[str, Any]]:
+        """Return every template as a guest would get it, with its parts."""
+        return [
+            {
+                "for": preview.when,
+                "text": preview.text,
+                "encoding": preview.size.encoding,
+                "units": preview.size.units,
+                "parts": preview.size.parts,
+            }
+            for preview in self._texts.previews()
+        ]
+
+    def alarms(self) -> list[dict[str, str]]:
+        return [dataclasses.asdict(alarm) for alarm in self._purse.alarms()]
+
+
+def shown(provider: Any) -> dict[str, Any]:
+    """Return a provider's settings without what is secret: what ``repr`` hides is not shown."""
+    return {
+        field.name: str(value) if not isinstance(value, (bool, int, float)) else value
+        for field in dataclasses.fields(provider)
+        if field.init and field.repr and (value := getattr(provider, field.name)) not in (None, "", ())
+    }
+
+
+def warnings(way: Way) -> list[str]:
+    """Return what works and is not wise about a provider's settings."""
+    return list(way.provider.warnings()) if hasattr(way.provider, "warnings") else []
+
+
+def weak(config: Config) -> list[str]:
+    """Return what works and is not wise about the codes."""
+    policy, found = config.otp.policy, []
+    if config.otp.mode == "format_only":
+        found.append("numbers are not proven: anybody can claim any number")
+    if otp.bits(policy) < 19:
+        found.append(f"a code of {policy.length} {policy.kind} can be guessed: NIST asks for 20 bits")
+    if policy.lifetime > 600:
+        found.append("a code lives longer than 10 minutes, which NIST SP 800-63B does not allow")
+    return found
+
+
+def _state(way: Way) -> str:
+    if not way.route.enabled:
+        return "off"
+    return f"rests: {way.breaker.outcome}" if way.breaker.outcome and way.breaker.wait() else "ready"

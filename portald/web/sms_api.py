@@ -1,0 +1,55 @@
+"""What ``portalctl sms`` asks for; part of the operator's application."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from flask import Blueprint, abort, jsonify, request
+
+from portald.errors import ConfigError
+from portald.texting import Texting
+
+
+def sms_api(texting: Texting) -> Blueprint:
+    """Return the routes below ``/api/sms``."""
+    api = Blueprint("sms", __name__, url_prefix="/api/sms")
+
+    @api.errorhandler(ConfigError)
+    def refused(error: ConfigError) -> Any:
+        return jsonify(error="refused", message=str(error)), 422
+
+    @api.before_request
+    def only_json() -> None:
+        if request.method == "POST" and not request.is_json:  # a form of another site cannot send this
+            abort(415, "Send application/json.")
+
+    def show(name: str, look: Callable[[], Any]) -> None:
+        api.add_url_rule(f"/{name}", f"show_{name}", lambda: jsonify(look()))
+
+    show("providers", texting.providers)
+    show("limits", texting.limits)
+    show("budget", texting.budget)
+    show("preview", texting.previews)
+    show("log", lambda: texting.log(min(request.args.get("limit", 50, int), 1000)))
+
+    @api.post("/test")
+    def test() -> Any:
+        given = request.get_json()
+        answer = texting.test(str(given.get("number", "")), given.get("provider"))
+        # A program reads the same here as where it would ask Auth0.
+        return jsonify(answer), 400 if "error" in answer else 200
+
+    @api.post("/limits")
+    def limits() -> Any:
+        given = request.get_json()
+        for name, value in given.get("set", {}).items():
+            texting.set_limit(str(name), None if value is None else str(value))
+        for place in given.get("open", []):
+            texting.set_gate(str(place), closed=False)
+        for place in given.get("close", []):
+            texting.set_gate(str(place), closed=True)
+        forgotten = sum(texting.forget(str(which)) for which in given.get("forget", []))
+        return jsonify(texting.limits() | {"forgotten": forgotten})
+
+    return api

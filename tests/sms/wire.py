@@ -1,0 +1,30 @@
+"""Reads what a provider of the tests was asked."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+from urllib.parse import parse_qs
+
+from tests.sms.conftest import Provider, Request
+
+
+def basic(user: str, password: str) -> str:
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+
+
+def form(request: Request) -> dict[str, str]:
+    assert request.headers["Content-Type"] == "application/x-www-form-urlencoded"
+    return {name: value for name, (value,) in parse_qs(request.body.decode(), strict_parsing=True).items()}
+
+
+def sent_json(request: Request) -> Any:
+    assert request.headers["Content-Type"] == "application/json"
+    return json.loads(request.body)
+
+
+def only(provider: Provider) -> Request:
+    (request,) = provider.requests
+    assert request.headers["User-Agent"] == "portald"
+    return request
