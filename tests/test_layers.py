@@ -16,7 +16,10 @@ ROOT = Path(__file__).parent.parent / "portald"
 LAYERS = [
     ["daemon", "helper", "ctl", "check", "demo", "__main__"],
     ["web"],
-    ["portal", "applications", "exchange", "purse", "texting", "followup", "reconcile"],
+    ["followup"],
+    ["portal", "applications", "texting", "reconcile"],
+    ["exchange"],
+    ["purse"],
     ["store", "firewall", "sms", "neighbours"],
     ["limits", "otp", "access", "phone", "texts", "display"],
     ["config", "system"],
@@ -39,7 +42,7 @@ ROOMS = {
     "liquid": {"texts"},
     "gsm0338": {"texts"},
     "jwt": {"sms/tokens.py"},
-    "smtplib": {"sms/email.py"},
+    "smtplib": {"sms/smtp.py"},
     "iptc": set[str](),
     "logging.handlers": set[str](),
 }

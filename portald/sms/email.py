@@ -9,7 +9,6 @@ domain of our own list.
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import re
 import smtplib
 import ssl
@@ -25,6 +24,7 @@ from portald.errors import ConfigError, SmsError
 from portald.model import Outcome, Text
 from portald.schema import Secret, one_of, setting
 from portald.sms.carriers import Carrier, load
+from portald.sms.risks import near
 from portald.sms.smtp import Conversation, expect
 
 _SECURITY = ("starttls", "tls", "none")
@@ -60,7 +60,7 @@ class Email:
             raise ConfigError("user: give user and password together")
         if self.user and self.password and not (self.user + self.password.reveal()).isascii():
             raise ConfigError("password: mail servers take ASCII only, in user and password")
-        if self.security == "none" and self.password and not _near(self.host):
+        if self.security == "none" and self.password and not near(self.host):
             raise ConfigError("security: a password would cross the network in clear; set starttls or tls")
         try:
             self._context()
@@ -85,7 +85,7 @@ class Email:
         found = [
             "type: every mail server on the way can read the codes; nothing of value should hang on them"
         ]
-        if self.security == "none" and not _near(self.host):
+        if self.security == "none" and not near(self.host):
             found.append("security: none shows codes to everybody on the way; set starttls or tls")
         return found
 
@@ -149,11 +149,3 @@ def address(number: str, carrier: Carrier) -> str:
     if carrier.number_format.startswith("e164"):
         digits = number if carrier.number_format == "e164_plus" else number.removeprefix("+")
     return f"{digits}@{carrier.domain}"
-
-
-def _near(host: str) -> bool:
-    """Tell whether a host is this machine."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -12,7 +12,6 @@ It has what Powerlynx and WSO2 call a custom provider, under their names where t
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -24,7 +23,7 @@ import urllib3
 from portald.errors import ConfigError, SmsError
 from portald.model import Text
 from portald.schema import Secret, one_of, setting, split_url, table
-from portald.sms import answers, http, lua, payload, scripted, tokens, written
+from portald.sms import answers, http, lua, payload, risks, scripted, tokens, written
 
 log = logging.getLogger(__name__)
 
@@ -158,7 +157,7 @@ class Gateway:
         if not self.verify_tls:
             # Told in the log in our own words, and not by a library as well.
             urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
-            log.warning("event=tls_not_verified host=%s", _host(self.url))
+            log.warning("event=tls_not_verified host=%s", urlsplit(self.url).hostname)
         known = self._known(text)
         request = self._request(known)
         script = lua.load(self.script) if self.script else None
@@ -182,20 +181,13 @@ class Gateway:
 
     def warnings(self) -> list[str]:
         """Return what works and is a risk."""
-        found = []
-        if self.url.startswith("http:") and not _near(_host(self.url)):
-            found.append("url: http:// shows numbers and codes to everybody on the way; use https://")
-        if not self.verify_tls:
-            found.append("verify_tls: false; whoever is on the way can read and change the texts")
-        headers = written.headers(self.headers)
-        if not (self.bearer or self.user or self.oauth_url or self.header_value or self.key or headers):
-            tree = written.payload(self.payload, self.flat)
-            fixed = [leaf for leaf in payload.leaves(tree) if not payload.used([leaf], "payload")]
-            if not fixed and not urlsplit(self.url).query:
-                found.append("bearer: nothing in the request says who you are; can anybody send there?")
-        if any(name.lower() == "authorisation" for name in headers):
-            found.append("headers: HTTP's own header is Authorization, with z; is that one meant?")
-        return found
+        return list(risks.of_request(self.url, self._headers(), self._fixed(), self.verify_tls))
+
+    def _fixed(self) -> bool:
+        """Tell whether something in the request may say who we are."""
+        tree = written.payload(self.payload, self.flat)
+        own = [leaf for leaf in payload.leaves(tree) if not payload.used([leaf], "payload")]
+        return bool(own or self.user or self.oauth_url or self.key)
 
     # The request ---------------------------------------------------------------------------
 
@@ -236,15 +228,3 @@ class Gateway:
             timeout=self.timeout,
             secrets=secrets,
         )
-
-
-def _host(url: str) -> str:
-    return urlsplit(url).hostname or ""
-
-
-def _near(host: str) -> bool:
-    """Tell whether a host is this machine."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

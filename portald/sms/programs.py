@@ -37,7 +37,7 @@ class Done:
         text = " ".join(f"{self.complaint} {self.output}".split())
         for word in sorted(filter(None, private), key=len, reverse=True):
             text = text.replace(" ".join(word.split()), "…")
-        return f"exit status {self.code}: {mask_all(text)[:_WORDS]}"
+        return f"exit status {self.code}: {mask_all(text)[-_WORDS:]}"
 
 
 class TooMuch(SmsError):

@@ -102,8 +102,11 @@ class Routes:
                 if error.outcome in FINAL:
                     break
         if not failures:
-            wait = min(way.breaker.wait() for way in ways)
-            raise SmsError(Outcome.TEMPORARY, "every provider for this number rests", wait)
+            soonest = min(ways, key=lambda way: way.breaker.wait())
+            why = soonest.breaker.outcome
+            outcome = why if why not in (None, Outcome.UNKNOWN) else Outcome.TEMPORARY
+            words = f"every provider for this number rests, {soonest.name} for: {why}"
+            raise SmsError(outcome, words, soonest.breaker.wait())
         raise failures[-1]
 
     def start_by(self, way: Way, order: Order) -> Sent:

@@ -107,8 +107,8 @@ class SmsCx:
         raise _failure(answer)
 
     def check(self, reference: str, to: str, code: str) -> bool:
-        # Its pins are in capitals.
-        answer = self._ask("POST", _otp(reference), json_body={"pin": code.upper()}, secrets=[code])
+        pin = code.upper()  # as SMS.CX makes them
+        answer = self._ask("POST", _otp(reference), json_body={"pin": pin}, secrets=[code, pin])
         number, _ = _error(answer)
         if answer.status == 200 and answer.json.get("status") == "VERIFIED":
             return True

@@ -31,7 +31,7 @@ OUTCOMES = twilio.OUTCOMES | {
     60605: Outcome.REGION_NOT_ALLOWED,
 }
 TOO_MANY_GUESSES, INVALID_PARAMETER = 60202, 60200
-DEAD = {"canceled", "deleted", "expired", "failed"}
+DEAD = ("canceled", "deleted", "expired", "failed")
 
 # https://www.twilio.com/docs/verify/supported-languages
 LOCALES = (

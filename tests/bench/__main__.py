@@ -15,7 +15,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from portald.ctl.ask import ask
+from portald.ctl.ask import ask as ask_daemon
 from portald.demo.lab import Host, until
 from portald.demo.venue import PORTAL, SITE, Venue, form_token
 from portald.store import Store
@@ -85,11 +85,11 @@ def revoke(venue: Venue) -> float:
     """Return the seconds from the request to the last byte of a running download."""
     mac = venue.mac(venue.phone)
     options = Namespace(config=venue.config)
-    session = next(row["id"] for row in ask(options, "GET", "/api/sessions") if row["mac"] == mac)
+    session = next(row["id"] for row in ask_daemon(options, "GET", "/api/sessions") if row["mac"] == mac)
     download = venue.stream(venue.phone, f"http://{SITE}/stream")
     time.sleep(0.3)
     asked = time.time()
-    ask(options, "POST", f"/api/sessions/{session}/revoke")
+    ask_daemon(options, "POST", f"/api/sessions/{session}/revoke")
     result: dict[str, Any] = json.loads(download.communicate(timeout=20)[0])
     return max(0.0, float(result["last"]) - asked)
 

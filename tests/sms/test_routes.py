@@ -249,8 +249,12 @@ def test_if_all_rest_the_guest_learns_at_once_and_how_long(clock: Clock) -> None
     built = Built(clock, Provider(SmsError(Outcome.NO_CREDIT, "")))
     built.failure()
     failed = built.failure()
-    assert (failed.outcome, failed.retry_after) == (Outcome.TEMPORARY, 15)
+    assert (failed.outcome, failed.retry_after) == (Outcome.NO_CREDIT, 15)
     assert len(built.recorded) == 1
+    unsure = Built(clock, Provider(SmsError(Outcome.UNKNOWN, "")))
+    for _ in range(3):
+        unsure.failure()
+    assert unsure.failure().outcome is Outcome.TEMPORARY, "this one certainly was not sent"
 
 
 def test_throttling_rests_as_long_as_the_provider_says(clock: Clock) -> None:

@@ -59,7 +59,9 @@ def test_the_operator_sees_what_the_provider_said(
     assert "please top up" in get(operator, "/").text
     assert get(operator, "/api/status").json["texts_failing"] == 1
     assert "The last text failed" in get(operator, "/").text
+    assert "top up the account" in get(operator, "/").text
     product.outbox.error = None
+    product.clock.move(20)  # the provider has rested
     product.portal.request_code(phone, NUMBER)
     assert get(operator, "/api/status").json["texts_failing"] == 0
 

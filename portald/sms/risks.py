@@ -1,0 +1,28 @@
+"""What works and is a risk: for the operator to know, and to decide."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator, Mapping
+from urllib.parse import urlsplit
+
+
+def near(host: str | None) -> bool:
+    """Tell whether a host is this machine."""
+    try:
+        return ipaddress.ip_address(host or "").is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def of_request(url: str, headers: Mapping[str, str], known: bool, verified: bool) -> Iterator[str]:
+    """Yield what is risky about requests; ``known`` is whether something besides headers tells who we are."""
+    parts = urlsplit(url)
+    if parts.scheme == "http" and not near(parts.hostname):
+        yield "url: http:// shows numbers and codes to everybody on the way; use https:// if it is offered"
+    if not verified:
+        yield "verify_tls: false; whoever is on the way can read the texts and change them"
+    if not (headers or known or parts.query):
+        yield "url: nothing in the request says who sends it; make sure that not everybody can"
+    if any(name.lower() == "authorisation" for name in headers):
+        yield "headers: HTTP's own header is Authorization, with a z; is that the one that is meant?"
