@@ -96,11 +96,14 @@ class Portal:
 
         It is while there is a group called SMS and a provider of type email.
         """
-        every = self._routes.carriers().values()
-        if not every or not self._store.has_group(CARRIER_GROUP):
+        if not self._routes.carriers() or not self._store.has_group(CARRIER_GROUP):
             return [], []
+        report = self.carrier_report()
         today = datetime.fromtimestamp(self._clock(), UTC).date()
-        return offered(every, today)
+        working, ended = offered([row["carrier"] for row in report], today)
+        # The only proof there is: whose codes do not come back has in truth ended.
+        silent = {row["carrier"].key for row in report if _is_silent(row["seen"])}
+        return [c for c in working if c.key not in silent], ended + [c for c in working if c.key in silent]
 
     def carrier(self, key: str) -> Carrier | None:
         return self._routes.carriers().get(key) if key else None
@@ -227,3 +230,7 @@ class Portal:
                 self._wake()
         log.info("event=session_ended session=%d reason=%s", session_id, reason)
         return True
+
+
+def _is_silent(seen: Conversion) -> bool:
+    return seen.sent >= 20 and seen.verified * 10 < seen.sent

@@ -42,7 +42,7 @@ ROOMS = {
     "liquid": {"texts"},
     "gsm0338": {"texts"},
     "jwt": {"sms/tokens.py"},
-    "smtplib": {"sms/smtp.py"},
+    "smtplib": {"sms/smtp.py", "sms/email.py"},
     "iptc": set[str](),
     "logging.handlers": set[str](),
 }

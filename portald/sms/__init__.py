@@ -28,6 +28,8 @@ PROVIDERS = {
     "smscx": "portald.sms.smscx:SmsCx",
     "sms_gateway": "portald.sms.auth0:SmsGateway",
     "http": "portald.sms.gateway:Gateway",
+    "email": "portald.sms.email:Email",
+    "modem": "portald.sms.modem:Modem",
     "sandbox": "portald.sms.sandbox:Sandbox",
 }
 

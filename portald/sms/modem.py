@@ -1,7 +1,6 @@
 """A GSM or LTE modem of one's own, through the program that drives it.
 
-mmcli       ModemManager; the text goes through its standard input, for the quotation marks of its
-            own language cannot be escaped (ModemManager: mmcli(1), --messaging-create-sms-with-text)
+mmcli       ModemManager
 gammu       gammu-smsd, which queues what gammu-smsd-inject gives it
             (https://docs.gammu.org/smsd/inject.html)
 smstools    smsd of smstools3, which sends the files in its spool
@@ -15,19 +14,18 @@ that is known, unless reports are asked for.
 
 from __future__ import annotations
 
-import json
 import re
 import threading
+import time
 from collections import defaultdict
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from portald.errors import ConfigError, SmsError
 from portald.model import Outcome, Report, Text
 from portald.schema import one_of, setting
-from portald.sms import programs, spool
+from portald.sms import mmcli, programs, spool
+from portald.sms.modem_words import Run, refused, unsent
 from portald.texts import measure
 
 _TOOLS = ("mmcli", "gammu", "smstools", "uqmi", "sms_tool")
@@ -42,7 +40,8 @@ class Modem:
 
     tool: str = setting("mmcli, gammu, smstools, uqmi or sms_tool")
     device: str | None = setting(
-        "which modem: a number or path for mmcli (if not set: any), /dev/cdc-wdm0 for uqmi, /dev/ttyUSB2 for sms_tool",
+        "which modem: a number or path for mmcli (any, if not set), /dev/cdc-wdm0 for uqmi, "
+        "/dev/ttyUSB2 for sms_tool",
         None,
     )
     config: str | None = setting("gammu: the settings file of gammu-smsd, if not its own", None)
@@ -68,18 +67,15 @@ class Modem:
             raise SmsError(Outcome.INVALID_NUMBER, "not a number in international form")
         if not text.body.strip() or "\0" in text.body:
             raise SmsError(Outcome.CONFIGURATION, "not a text that a modem can send")
-        ways: dict[str, Callable[[Text], str]] = {
-            "mmcli": self._mmcli,
-            "gammu": self._gammu,
-            "smstools": lambda text: spool.put(Path(self.spool), text),
-            "uqmi": self._uqmi,
-            "sms_tool": self._sms_tool,
-        }
+        if self.tool == "smstools":
+            return spool.put(Path(self.spool), text)
+        ways = {"mmcli": self._mmcli, "gammu": self._gammu, "uqmi": self._uqmi, "sms_tool": self._sms_tool}
+        run = self._runner()
         lock = _locks[f"{self.tool} {self.device}"]
         if not lock.acquire(timeout=self.timeout):
             raise SmsError(Outcome.TEMPORARY, "the modem is busy with other texts")
         try:
-            return ways[self.tool](text)
+            return ways[self.tool](text, run)
         finally:
             lock.release()
 
@@ -89,59 +85,26 @@ class Modem:
             return spool.look(Path(self.spool), message)
         if self.tool != "mmcli" or not self.reports or not re.fullmatch(r"[0-9]{1,9}", message):
             return Report(message, None)
-        return self._mmcli_report(message)
+        return mmcli.report(self._runner(), self._modem, message)
 
-    def _run(self, *command: str, stdin: str = "") -> programs.Done:
-        return programs.run(command, self.timeout, stdin=stdin.encode("utf-8", "replace"))
+    @property
+    def _modem(self) -> str:
+        return self.device or "any"
 
-    # ModemManager --------------------------------------------------------------------------
+    def _runner(self) -> Run:
+        """Return what runs programs until the time for one text is over."""
+        give_up = time.monotonic() + self.timeout
 
-    def _mmcli(self, text: Text) -> str:
-        modem = ("mmcli", "-m", self.device or "any")
-        report = ",delivery-report-request=yes" if self.reports else ""
-        made = self._run(
-            *modem,
-            f"--messaging-create-sms=number={text.to}{report}",
-            "--messaging-create-sms-with-text=/dev/stdin",
-            stdin=text.body,
-        )
-        found = re.search(r"/SMS/([0-9]{1,9})\b", made.output)
-        if made.code or not found:
-            raise _refused(made, text, Outcome.TEMPORARY)
-        number = found[1]
-        try:
-            done = self._run("mmcli", "-s", number, "--send")
-            if done.code:
-                raise _refused(done, text, _unsent(done))
-        except SmsError:
-            self._forget(number)
-            raise
-        if not self.reports:  # a report needs the text to be there
-            self._forget(number)
-        return number
+        def run(*command: str, stdin: str = "") -> programs.Done:
+            left = max(0.5, give_up - time.monotonic())
+            return programs.run(command, left, stdin=stdin.encode("utf-8", "replace"))
 
-    def _forget(self, number: str) -> None:
-        """Take a text out of the modem, whose memory is small; it does not matter if that fails."""
-        try:
-            self._run("mmcli", "-m", self.device or "any", f"--messaging-delete-sms={number}")
-        except SmsError:
-            return
+        return run
 
-    def _mmcli_report(self, message: str) -> Report:
-        done = self._run("mmcli", "-s", message, "-J")
-        try:
-            said = json.loads(done.output)["sms"]["properties"]["delivery-state"]
-            state = str(said).lower().replace("_", "-")
-        except (ValueError, KeyError, TypeError, RecursionError):
-            return Report(message, None)
-        delivered = _delivered(state)
-        if delivered is not None:
-            self._forget(message)
-        return Report(message, delivered, "" if state == "--" else state[:60])
+    def _mmcli(self, text: Text, run: Run) -> str:
+        return mmcli.send(run, self._modem, text, self.reports)
 
-    # The others ----------------------------------------------------------------------------
-
-    def _gammu(self, text: Text) -> str:
+    def _gammu(self, text: Text, run: Run) -> str:
         config = ("-c", self.config) if self.config else ()
         size = measure(text.body)
         options = (
@@ -149,17 +112,17 @@ class Modem:
             *(("-len", str(size.units)) if size.parts > 1 else ()),
         )
         # The text is the value of -textutf8, so it is not an option, whatever it begins with.
-        done = self._run("gammu-smsd-inject", *config, "TEXT", text.to, *options, "-textutf8", text.body)
+        done = run("gammu-smsd-inject", *config, "TEXT", text.to, *options, "-textutf8", text.body)
         if done.code:
-            raise _refused(done, text, Outcome.CONFIGURATION)
+            raise refused(done, text, Outcome.CONFIGURATION)
         # With files instead of a database, the name would be that of a file, with the number in it.
         found = re.search(r"with ID ([0-9]{1,12})$", done.output, re.M)
         return found[1] if found else ""
 
-    def _uqmi(self, text: Text) -> str:
+    def _uqmi(self, text: Text, run: Run) -> str:
         if not text.body.isascii():
             raise SmsError(Outcome.CONFIGURATION, "uqmi sends unaccented letters only; use mmcli")
-        done = self._run(
+        done = run(
             "uqmi",
             "-d",
             str(self.device),
@@ -167,40 +130,16 @@ class Modem:
             f"--send-message={text.body}",
         )
         if done.code:
-            raise _refused(done, text, _unsent(done))
+            raise refused(done, text, unsent(done))
         return ""
 
-    def _sms_tool(self, text: Text) -> str:
+    def _sms_tool(self, text: Text, run: Run) -> str:
         number = text.to.removeprefix("+")
-        done = self._run("sms_tool", "-d", str(self.device), "--", "send", number, text.body)
+        done = run("sms_tool", "-d", str(self.device), "--", "send", number, text.body)
         found = re.search(r"sent suc\w*: *([0-9]{1,5})", done.output)
         if found and not done.code:
             return found[1]
         # Some versions end with 0 whatever happens, but all say so when a text was not sent.
         if "not sent" in done.complaint:
-            raise _refused(done, text, Outcome.TEMPORARY)
-        raise _refused(done, text, Outcome.CONFIGURATION if done.code == 2 else Outcome.UNKNOWN)
-
-
-def _refused(done: programs.Done, text: Text, outcome: Outcome) -> SmsError:
-    return SmsError(outcome, done.words(text.body, text.code, text.to, text.to.removeprefix("+")))
-
-
-def _unsent(done: programs.Done) -> Outcome:
-    """Return what a modem's refusal to send means: only some words are sure that nothing was sent."""
-    said = f"{done.output} {done.complaint}".lower()
-    if any(
-        word in said
-        for word in ("couldn't find", "no modem", "not found", "no such", "permission", "denied")
-    ):
-        return Outcome.CONFIGURATION
-    if any(word in said for word in ("no network", "not registered", "not enabled", "busy", "sim-busy")):
-        return Outcome.TEMPORARY
-    return Outcome.UNKNOWN
-
-
-def _delivered(state: str) -> bool | None:
-    """https://www.freedesktop.org/software/ModemManager/doc/latest/ModemManager/ MMSmsDeliveryState"""
-    if state.startswith("completed"):
-        return True
-    return False if state.startswith(("error", "temporary-fatal")) else None
+            raise refused(done, text, Outcome.TEMPORARY)
+        raise refused(done, text, Outcome.CONFIGURATION if done.code == 2 else Outcome.UNKNOWN)

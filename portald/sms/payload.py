@@ -97,10 +97,9 @@ def used_in_url(url: str) -> set[str]:
     parts = urlsplit(url)
     if PLACEHOLDER.search(parts.scheme + parts.netloc + parts.fragment):
         raise ConfigError("url: placeholders are for its path and query, not for its host")
-    found = used([parts.path, parts.query], "url")
-    if any(name.endswith("?") for name in found):
+    if any(_name(match)[1] for match in PLACEHOLDER.finditer(url)):
         raise ConfigError("url: nothing of it can be left out; write its placeholders without ?")
-    return found
+    return used([parts.path, parts.query], "url")
 
 
 def leaves(value: Any) -> Iterator[Any]:

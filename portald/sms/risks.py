@@ -16,7 +16,7 @@ def near(host: str | None) -> bool:
 
 
 def of_request(url: str, headers: Mapping[str, str], known: bool, verified: bool) -> Iterator[str]:
-    """Yield what is risky about requests; ``known`` is whether something besides headers tells who we are."""
+    """Yield what is risky about requests; ``known``: something else than headers says who we are."""
     parts = urlsplit(url)
     if parts.scheme == "http" and not near(parts.hostname):
         yield "url: http:// shows numbers and codes to everybody on the way; use https:// if it is offered"

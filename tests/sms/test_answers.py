@@ -25,7 +25,7 @@ from portald.sms.twilio import Twilio
 from tests.sms import tables
 from tests.sms.conftest import Provider, Request
 from tests.sms.tables import CODE, HTTP, NUMBER, TABLES, TEXT, TOKEN, Row, carry, text
-from tests.sms.wire import basic, form, only
+from tests.sms.wire import basic, form, only, write
 
 TIMEOUT = 0.3
 
@@ -323,11 +323,7 @@ def told(sender: Any) -> str:
 
 
 def echo(provider: Provider, status: int, quote: Callable[[Request], str]) -> None:
-    def behave(handler: Any) -> None:
-        provider.say(status, quote(provider.requests[-1]))
-        provider.behave(handler)
-
-    provider.behave = behave
+    provider.behave = lambda handler: write(handler, status, quote(provider.requests[-1]))
 
 
 @every_provider

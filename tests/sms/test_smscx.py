@@ -17,7 +17,7 @@ from portald.sms.smscx import SmsCx
 from tests.sms.conftest import Provider, Request
 from tests.sms.tables import CODE, NUMBER, TOKEN
 from tests.sms.tables.smscx import CREATED, ID, LIMIT, error, make
-from tests.sms.wire import basic, form, only, sent_json
+from tests.sms.wire import basic, form, only, sent_json, write
 
 
 @pytest.fixture(autouse=True)
@@ -92,9 +92,7 @@ def answers(provider: Provider, *rows: tuple[int, str]) -> None:
     left = list(rows)
 
     def behave(handler: Any) -> None:
-        provider.say(*(left.pop(0) if len(left) > 1 else left[0]))
-        provider.behave(handler)
-        provider.behave = behave
+        write(handler, *(left.pop(0) if len(left) > 1 else left[0]))
 
     provider.behave = behave
 

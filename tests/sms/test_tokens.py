@@ -19,7 +19,7 @@ from portald.schema import Secret
 from portald.sms import tokens
 from tests.sms.conftest import Provider
 from tests.sms.tables import TOKEN
-from tests.sms.wire import basic, form
+from tests.sms.wire import basic, form, write
 
 
 @pytest.fixture(autouse=True)
@@ -44,12 +44,10 @@ class Server:
         request = self.provider.requests[-1]
         if request.path == "/token":
             self.given += 1
-            self.provider.say(200, json.dumps({"access_token": f"t{self.given}"} | self.answer))
+            write(handler, 200, json.dumps({"access_token": f"t{self.given}"} | self.answer))
         else:
             good = self.accepts(request.headers["Authorization"].removeprefix("Bearer "))
-            self.provider.say(200 if good else 401, "{}")
-        self.provider.behave(handler)
-        self.provider.behave = self._behave
+            write(handler, 200 if good else 401, "{}")
 
     @property
     def client(self) -> tokens.Client:

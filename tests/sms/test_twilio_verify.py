@@ -16,7 +16,7 @@ from tests.sms.conftest import Provider
 from tests.sms.tables import CODE, NUMBER, TOKEN
 from tests.sms.tables.twilio import error
 from tests.sms.tables.twilio_verify import make
-from tests.sms.wire import basic, form, only
+from tests.sms.wire import basic, form, only, write
 
 CREATED = '{"sid": "VE1", "status": "pending"}'
 
@@ -77,9 +77,7 @@ def test_a_language_that_the_service_lacks(provider: Provider) -> None:
 
     def behave(handler: Any) -> None:
         lacking = "Locale" in form(provider.requests[-1])
-        provider.say(404, error(20404, 404)) if lacking else provider.say(201, CREATED)
-        provider.behave(handler)
-        provider.behave = behave
+        write(handler, 404, error(20404, 404)) if lacking else write(handler, 201, CREATED)
 
     provider.behave = behave
     assert make(provider.url).start(Order(7, NUMBER, language="de")).reference == "VE1"

@@ -1,4 +1,4 @@
-"""Reads what a provider of the tests was asked."""
+"""Reads what a provider of the tests was asked, and answers one request after the other."""
 
 from __future__ import annotations
 
@@ -22,6 +22,15 @@ def form(request: Request) -> dict[str, str]:
 def sent_json(request: Request) -> Any:
     assert request.headers["Content-Type"] == "application/json"
     return json.loads(request.body)
+
+
+def write(handler: Any, status: int, body: str = "") -> None:
+    """Answer one request; what others will be answered stays as it is."""
+    content = body.encode()
+    handler.send_response_only(status)
+    handler.send_header("Content-Length", str(len(content)))
+    handler.end_headers()
+    handler.wfile.write(content)
 
 
 def only(provider: Provider) -> Request:
