@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from portald.config import Limits
@@ -39,6 +40,34 @@ class Ask:
     zone: str
     price: int
     """What it may cost at most, in millionths of the currency."""
+
+
+COUNTED = {
+    "texts_per_number": "texts:+",
+    "texts_per_client": "texts:",
+    "texts_per_client_burst": "burst:",
+    "texts_per_prefix": "prefix:",
+    "texts_per_country": "country:",
+    "texts_per_zone": "zone:",
+    "texts_per_hour": "texts-hour",
+    "texts": "texts",
+    "guesses_per_number": "guess:+",
+    "guesses_per_client": "guess:",
+}
+"""How the names begin under which a limit is counted; a device's never begins with +."""
+
+
+def fullest(used: Mapping[str, int], limit: str) -> int:
+    """Return how much of a limit is used by whoever has used the most of it."""
+    begins = COUNTED.get(limit)
+    if begins is None:
+        return 0
+    if not begins.endswith((":", "+")):
+        return used.get(begins, 0)
+    found = [(name, n) for name, n in used.items() if name.startswith(begins)]
+    if f"{begins}+" in COUNTED.values():
+        found = [(name, n) for name, n in found if not name.startswith(f"{begins}+")]
+    return max((n for _, n in found), default=0)
 
 
 def prefix(number: str) -> str:

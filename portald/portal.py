@@ -105,6 +105,10 @@ class Portal:
         silent = {row["carrier"].key for row in report if _is_silent(row["seen"])}
         return [c for c in working if c.key not in silent], ended + [c for c in working if c.key in silent]
 
+    def sends(self) -> bool:
+        """Tell whether texts go out without a carrier's e-mail."""
+        return any(way.route.enabled and not way.by_carrier for way in self._routes.ways)
+
     def carrier(self, key: str) -> Carrier | None:
         return self._routes.carriers().get(key) if key else None
 

@@ -43,7 +43,9 @@ class Purse:
     # For every text ----------------------------------------------------------------------
 
     def limits(self) -> Limits:
-        changed: dict[str, Any] = dict(self._store.limits())
+        changed: dict[str, Any] = {
+            name: int(most) if name in _WHOLE else most for name, most in self._store.limits().items()
+        }
         return replace(self._config.limits, **changed) if changed else self._config.limits
 
     def ask(self, number: str, holder: str, zone: str, price: int, carrier: str) -> Ask:
@@ -84,6 +86,9 @@ class Purse:
         seen = self._store.conversion(by, place, max(now - DAY, reopened), before)
         return _is_low(seen, settings)
 
+    def now(self) -> float:
+        return self._clock()
+
     # For the operator --------------------------------------------------------------------
 
     def conversions(self, by: str) -> list[tuple[str, Conversion]]:
@@ -105,14 +110,13 @@ class Purse:
 
     def set_limit(self, name: str, value: str | None) -> None:
         """Change a limit until further notice; ``None`` goes back to the settings."""
-        fields = {f.name: f for f in dataclasses.fields(Limits) if f.type in ("int", "float")}
-        if name not in fields:
-            raise ConfigError(f"{name}: no such limit; known: {', '.join(fields)}")
+        if name not in _NUMBERS:
+            raise ConfigError(f"{name}: no such limit; known: {', '.join(_NUMBERS)}")
         most: float | None = None
         if value is not None:
-            low, high = fields[name].metadata["low"], fields[name].metadata["high"]
+            low, high = _NUMBERS[name].metadata["low"], _NUMBERS[name].metadata["high"]
             try:
-                most = int(value) if fields[name].type == "int" else float(value)
+                most = int(value) if name in _WHOLE else float(value)
             except ValueError:
                 raise ConfigError(f"{name}: expected a number, got {value!r}") from None
             if not low <= most <= (high or 1_000_000):
@@ -157,6 +161,10 @@ class Purse:
         if self.is_collapsed("country", home, self._store.gates()):
             yield Alarm(f"few codes come back from {home}, your own country", _LOOK)
 
+
+# Annotations are text here, as ``from __future__ import annotations`` leaves them.
+_NUMBERS = {field.name: field for field in dataclasses.fields(Limits) if field.type in ("int", "float")}
+_WHOLE = {name for name, field in _NUMBERS.items() if field.type == "int"}
 
 _LOOK = "see what it said: portalctl sms log"
 _CURES = {

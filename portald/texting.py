@@ -6,7 +6,7 @@ import dataclasses
 import time
 from typing import Any
 
-from portald import otp, phone
+from portald import limits, otp, phone
 from portald.config import Config, Limits
 from portald.errors import ConfigError, Refused, SmsError
 from portald.limits import MILLION
@@ -101,10 +101,12 @@ class Texting:
     def limits(self) -> dict[str, Any]:
         """Return every limit with its setting, the places that are closed, and conversions."""
         in_force, changed = self._purse.limits(), self._store.limits()
+        used = self._store.used(self._purse.now())
         rows = [
             {
                 "name": field.name,
                 "most": getattr(in_force, field.name),
+                "fullest": limits.fullest(used, field.name) if field.name in limits.COUNTED else None,
                 "setting": getattr(self._config.limits, field.name),
                 "changed": field.name in changed,
                 "help": field.metadata["help"],

@@ -125,7 +125,9 @@ def _limits(options: argparse.Namespace) -> int:
         return 0
     for row in found["limits"]:
         row["changed"] = f"settings: {row['setting']}" if row["changed"] else ""
-    columns = [("LIMIT", "name"), ("MOST", "most"), ("CHANGED", "changed"), ("IT LIMITS", "help")]
+    columns = [
+        ("LIMIT", "name"), ("MOST", "most"), ("FULLEST NOW", "fullest"), ("CHANGED", "changed"), ("IT LIMITS", "help"),
+    ]  # fmt: skip
     print_table(found["limits"], columns, empty="")
     for place in found["closed"]:
         print(f"Closed: {place['place']}, {place['why']}.")

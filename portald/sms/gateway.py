@@ -53,15 +53,13 @@ class Gateway:
     content_type: str | None = setting(
         "json or form; if not set, json for POST and PUT; GET puts the payload into the query", None
     )
-    payload: dict[str, Any] | str = _private(
+    payload: Any = _private(
         "a table, or JSON or a form as text; {{mobile}}, {{mobile_digits}}, {{body}}, {{code}}, {{from}}, "
         "{{reference}}, {{ip}}, {{user_agent}}, {{language}}, {{ttl_minutes}}, {{ttl_seconds}}, "
         "{{account}} and {{key}} are filled in",
         _PAYLOAD,
     )
-    headers: dict[str, Any] | str = _private(
-        'further headers: a table, or text: "x-csrf: true, x-abc: some-value"', {}
-    )
+    headers: Any = _private('further headers: a table, or text: "x-csrf: true, x-abc: some-value"', {})
     header_name: str | None = setting("one more header", None)
     header_value: Secret | None = setting("and its value, kept secret", None)
     bearer: Secret | None = setting("a token for the Authorization header", None)
@@ -85,7 +83,7 @@ class Gateway:
     )
     message_id: str | None = setting('where its id for the text is: "/messages/0/id"', None)
     error_json: str | None = setting('where its error code is: "/error/code"', None)
-    outcomes: dict[str, Any] = table(
+    outcomes: dict[str, str] = table(
         'what an error code or "HTTP 402" means: invalid_number, blocked_by_recipient, region_not_allowed, '
         "no_credit, authentication, configuration, throttled, temporary or unknown"
     )
@@ -160,7 +158,7 @@ class Gateway:
             log.warning("event=tls_not_verified host=%s", urlsplit(self.url).hostname)
         known = self._known(text)
         request = self._request(known)
-        script = lua.load(self.script) if self.script else None
+        script = scripted.load(self.script) if self.script else None
         if script:
             request = scripted.build(script, known, request)
         answer = self._ask(request, text)

@@ -30,6 +30,14 @@ def try_out(script: lua.Script, known: Mapping[str, str]) -> bool:
     return builds
 
 
+def load(path: str) -> lua.Script:
+    """Return the script as it is now; raise ``SmsError`` if it has gone since we started."""
+    try:
+        return lua.load(path)
+    except ConfigError as error:
+        raise SmsError(Outcome.CONFIGURATION, mask_all(str(error))) from None
+
+
 def build(script: lua.Script, known: Mapping[str, str], request: dict[str, Any]) -> dict[str, Any]:
     """Return a request as the script wants it; if it fails, nothing has been sent."""
     try:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -23,8 +22,9 @@ _PAIR = re.compile(r",\s*(?=[A-Za-z][!#$%&'*+.^_`|~0-9A-Za-z-]*\s*:(?!//))")
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
-def payload(given: Mapping[str, Any] | str, flat: bool) -> Any:
+def payload(given: Any, flat: bool) -> Any:
     """Return a payload as a tree of values; ``flat`` is one for a form or a query."""
+    _check_kind(given, "payload")
     parse = _form if flat else _json
     tree = parse(given) if isinstance(given, str) else given
     if not all(_can_be_sent(leaf) for leaf in leaves(tree)):
@@ -34,6 +34,11 @@ def payload(given: Mapping[str, Any] | str, flat: bool) -> Any:
             "payload: only text values can be sent as a form or query; or use content_type json"
         )
     return tree
+
+
+def _check_kind(given: Any, where: str) -> None:
+    if not isinstance(given, (str, dict)):
+        raise ConfigError(f"{where}: expected a table or text, got {type(given).__name__}")
 
 
 def _can_be_sent(leaf: Any) -> bool:
@@ -86,16 +91,17 @@ def _hint(text: str, place: int, error: json.JSONDecodeError) -> str:
     return ""
 
 
-def headers(given: Mapping[str, Any] | str) -> dict[str, str]:
+def headers(given: Any) -> dict[str, str]:
     """Return headers from a table, or from one line, ``x-csrf: true, x-abc: some, value``.
 
     A comma separates only where a name and a colon follow, so values may contain commas.
     """
+    _check_kind(given, "headers")
     if isinstance(given, str):
         split = [pair.partition(":") for pair in _PAIR.split(given.strip()) if pair]
         if not all(colon for _, colon, _ in split):
             raise ConfigError("headers: expected name: value, name: value")
-        table: Mapping[str, Any] = {name.strip(): value.strip() for name, _, value in split}
+        table: dict[str, Any] = {name.strip(): value.strip() for name, _, value in split}
     else:
         table = given
     for name, value in table.items():

@@ -76,14 +76,18 @@ class Ledger(Database):
     def conversions(
         self, by: str, after: float, before: float, value: str | None = None
     ) -> Iterator[tuple[str, Conversion]]:
-        """Yield the conversions by ``country``, ``prefix``, ``provider`` or ``carrier``."""
+        """Yield the conversions by ``country``, ``prefix``, ``provider`` or ``carrier``.
+
+        An operator's trials belong to no challenge and do not count.
+        """
         if by not in ("country", "prefix", "provider", "carrier"):
             raise ValueError(by)
         rows = self.connection.execute(
             f"""
             SELECT {by} AS value, count(DISTINCT number) AS sent,
                    count(DISTINCT CASE WHEN verified_at IS NOT NULL THEN number END) AS verified
-            FROM texts WHERE at >= ? AND at <= ? AND {_SENT} AND ({by} = ? OR ? IS NULL)
+            FROM texts
+            WHERE at >= ? AND at <= ? AND challenge_id != 0 AND {_SENT} AND ({by} = ? OR ? IS NULL)
             GROUP BY {by} ORDER BY sent DESC
             """,
             (after, before, value, value),

@@ -64,15 +64,17 @@ def _pages(portal: Portal, forms: Forms) -> Blueprint:
             return redirect("/code", 303)
         return render_template("guest/splash.html", **splash_context(asking))
 
-    def splash_context(asking: Client, typed: str = "") -> dict[str, Any]:
+    def splash_context(asking: Client, typed: str = "", chosen: str = "") -> dict[str, Any]:
         offered, ended = portal.carriers()
         return {
             "form": forms.token(asking.mac),
             "typed": typed,
             "example": phone.example(portal.config.numbers.country),
+            "sends": portal.sends(),
             "proves": portal.config.otp.mode == "code",
             "offered": offered,
             "ended": ended,
+            "chosen": chosen,
         }
 
     @pages.post("/number")
@@ -86,7 +88,7 @@ def _pages(portal: Portal, forms: Forms) -> Blueprint:
                 return redirect("/status", 303)
             portal.request_code(asking, typed, wish())
         except Refused as error:
-            return refusal(error, "guest/splash.html", **splash_context(asking, typed[:64]))
+            return refusal(error, "guest/splash.html", **splash_context(asking, typed[:64], wish().carrier))
         return redirect("/code", 303)
 
     def wish() -> Asking:

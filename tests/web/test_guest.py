@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import date
 from html.parser import HTMLParser
 from typing import Any
 
@@ -12,11 +14,16 @@ import pytest
 from werkzeug.test import Client as Browser
 from werkzeug.test import TestResponse
 
-from portald.config import Otp
-from portald.errors import FirewallError, Reason, SmsError
-from portald.model import Client, Outcome
+from portald.config import Config, Otp
+from portald.errors import FirewallError, Reason, Refused, SmsError
+from portald.model import Attempt, Client, Kind, Outcome
+from portald.sms.breaker import Breaker
+from portald.sms.carriers import Carrier
+from portald.sms.codes import Codes
+from portald.sms.routes import Route, Way
+from portald.texts import Texts
 from portald.web.common import STATUS, make_app
-from tests.conftest import NUMBER, Product
+from tests.conftest import KEY, NUMBER, Clock, Outbox, Product
 
 HOST = "10.77.0.1"
 
@@ -386,3 +393,195 @@ def test_the_wait_is_said_once_and_everywhere(product: Product, browser: Phone) 
     page = browser.get("/code").text
     assert 'id="code"' not in page
     assert "You can ask for another in 60 seconds" in page
+
+
+# Other codes, and none ----------------------------------------------------------------------
+
+
+def test_codes_of_letters(make_product: Callable[..., Product]) -> None:
+    product = make_product(otp=Otp(kind=Kind.LETTERS, length=5))
+    product.table.join("10.77.0.11", "02:cc:00:00:00:01")
+    browser = Phone(product)
+    browser.ask()
+    page = browser.get("/code").text
+    assert "Code of 5 letters" in page
+    assert 'autocapitalize="characters"' in page
+    assert 'inputmode="numeric"' not in page
+    code = product.outbox.sent[-1].code
+    assert browser.post("/code", form=browser.form, code=f" {code.lower()} ").location == "/status"
+
+
+def test_format_only_lets_in_without_a_code_and_says_so(make_product: Callable[..., Product]) -> None:
+    product = make_product(otp=Otp(mode="format_only"))
+    product.table.join("10.77.0.11", "02:cc:00:00:00:01")
+    browser = Phone(product)
+    page = browser.get("/").text
+    assert "Go online" in page
+    assert "text you a code" not in page
+    assert browser.ask("12").status_code == 422
+    assert browser.ask("+18005551234").status_code == 422
+    assert product.portal.sessions() == []
+    assert browser.ask().location == "/status"
+    (session,) = product.portal.sessions()
+    assert not session.verified
+    assert product.outbox.texts == []
+    assert (
+        not product.operator()
+        .test_client()
+        .get("/api/sessions", headers={"Host": "localhost"})
+        .json[0]["verified"]
+    )
+
+
+def test_nobody_gets_in_without_a_code_where_codes_are_asked_for(browser: Phone, product: Product) -> None:
+    with pytest.raises(Refused):
+        product.portal.admit(Client("02:cc:00:00:00:01", "10.77.0.11", "guest"), NUMBER)
+
+
+def test_a_code_asked_for_again_is_of_the_kind_now_set(browser: Phone, product: Product) -> None:
+    browser.ask()
+    assert browser.post("/code", form=browser.form, code="12345").status_code == 422
+
+
+@pytest.mark.parametrize(
+    ("headers", "language"),
+    [
+        ({"Accept-Language": "de-CH,de;q=0.9,en;q=0.5"}, "de"), ({"Accept-Language": "gsw, pt-BR;q=0.9"}, "pt-BR"),
+        ({"Accept-Language": "sv"}, "sv"), ({}, ""), ({"Accept-Language": "%%%;q=x"}, ""),
+        ({"Accept-Language": "en", "X-Request-Language": "fr"}, "fr"),
+        ({"X-Request-Language": "x" * 100}, "x" * 35),
+    ],
+)  # fmt: skip
+def test_the_text_is_in_the_guests_language(
+    make_product: Callable[..., Product], headers: dict[str, str], language: str
+) -> None:
+    product = make_product(otp=Otp(texts={"de": "{code} DE", "pt-BR": "{code} BR"}))
+    product.table.join("10.77.0.11", "02:cc:00:00:00:01")
+    browser = Phone(product)
+    form = browser.form
+    browser._browser.post(
+        "/number",
+        data={"form": form, "number": NUMBER},
+        environ_overrides=browser._environ,
+        headers=headers,
+    )
+    (text,) = product.outbox.sent
+    assert (text.language or "")[: len(language) or 99].lower() == language.lower()
+    assert text.ip == "10.77.0.11"
+
+
+# By carrier ---------------------------------------------------------------------------------
+
+
+@dataclass
+class ByCarrier(Outbox):
+    """What e-mail-to-SMS looks like to the portal."""
+
+    carriers: dict[str, Carrier] = field(default_factory=lambda: dict(CARRIERS))
+
+
+CARRIERS = {
+    key: Carrier(key, name, "US", "sms.example", "national", state, "seen", date(2023, 1, 1), ends)
+    for key, name, state, ends in (
+        ("good", "Good Mobile", "working", None), ("gone", "Gone Wireless", "ended", None),
+        ("late", "Late Telecom", "ending", date(2023, 11, 13)), ("soon", "Soon Cell", "ending", date(2023, 11, 14)),
+    )
+}  # fmt: skip
+
+
+@pytest.fixture
+def carried(make_product: Callable[..., Product], config: Config, clock: Clock) -> Product:
+    def way(kind: str, provider: Any) -> Way:
+        return Way(Route(), kind, provider, Codes(provider, KEY, Texts(config)), Breaker(clock))
+
+    product = make_product(ways=[way("email", ByCarrier()), way("outbox", Outbox())])
+    product.table.join("10.77.0.11", "02:cc:00:00:00:01")
+    return product
+
+
+def outbox_of(product: Product, kind: str) -> Any:
+    return next(way.provider for way in product.routes.ways if way.kind == kind)
+
+
+def test_the_guest_chooses_a_carrier_and_joins_the_group_sms(carried: Product) -> None:
+    browser = Phone(carried)
+    page = browser.get("/").text
+    assert '<option value="good">Good Mobile' in page
+    assert '<option value="soon">Soon Cell' in page
+    for ended in ("Gone Wireless", "Late Telecom"):
+        assert f"<option disabled>{ended} (US)" in page
+    answer = browser.post("/number", form=browser.form, number=NUMBER, carrier="good")
+    assert answer.location == "/code"
+    code_page = browser.get("/code").text
+    assert "We asked <strong>Good Mobile</strong> to bring a text" in code_page
+    assert "not certain" in code_page
+    assert "delivered" not in code_page
+    mails = outbox_of(carried, "email")
+    assert outbox_of(carried, "outbox").texts == []
+    assert mails.sent[0].carrier == "good"
+    assert browser.post("/code", form=browser.form, code=mails.code()).location == "/status"
+    (session,) = carried.portal.sessions()
+    assert (session.account.group, session.plan.minutes, session.expires_at) == ("SMS", None, None)
+    (row,) = [row for row in carried.portal.carrier_report() if row["carrier"].key == "good"]
+    assert (row["seen"].sent, row["seen"].verified) == (1, 1)
+
+
+def test_a_resend_goes_the_same_way(carried: Product) -> None:
+    browser = Phone(carried)
+    browser.post("/number", form=browser.form, number=NUMBER, carrier="good")
+    carried.clock.move(61)
+    browser.post("/resend", form=browser.form)
+    assert [text.carrier for text in outbox_of(carried, "email").sent] == ["good", "good"]
+
+
+@pytest.mark.parametrize("carrier", ["gone", "late", "nobody", "good@evil.example"])
+def test_carriers_that_are_not_offered(carried: Product, carrier: str) -> None:
+    browser = Phone(carried)
+    answer = browser.post("/number", form=browser.form, number=NUMBER, carrier=carrier)
+    assert answer.status_code == 422
+    assert "not offered" in answer.text
+    assert outbox_of(carried, "email").texts == []
+
+
+def test_without_the_group_it_is_not_offered(carried: Product) -> None:
+    carried.store.connection.execute("INSERT INTO groups (name, plan) VALUES ('hotel', 'unlimited')")
+    carried.store.connection.execute("DELETE FROM groups WHERE name = 'SMS'")
+    browser = Phone(carried)
+    assert "carrier" not in browser.get("/").text
+    assert browser.post("/number", form=browser.form, number=NUMBER, carrier="good").status_code == 422
+
+
+def test_a_mistake_keeps_the_choice(carried: Product) -> None:
+    browser = Phone(carried)
+    page = browser.post("/number", form=browser.form, number="12", carrier="good").text
+    assert "<details open>" in page
+    assert '<option value="good" selected>' in page
+
+
+def test_a_carrier_whose_codes_never_come_back_is_not_offered(carried: Product) -> None:
+    for i in range(20):
+        attempt = Attempt(9000 + i, "email", f"+1415555{i:04}", "US", Outcome.ACCEPTED, carrier="good")
+        carried.store.add_attempt(attempt, carried.clock())
+    page = Phone(carried).get("/").text
+    assert '<option value="good">' not in page
+    assert "<option disabled>Good Mobile" in page
+
+
+def test_the_operator_sees_what_is_known_of_carriers(carried: Product) -> None:
+    page = carried.operator().test_client().get("/", headers={"Host": "localhost"}).text
+    assert "Carriers are switching their e-mail gateways off" in page
+    for carrier in CARRIERS.values():
+        assert carrier.name in page
+
+
+def test_only_by_carrier(make_product: Callable[..., Product], config: Config, clock: Clock) -> None:
+    mails = ByCarrier()
+    product = make_product(
+        ways=[Way(Route(), "email", mails, Codes(mails, KEY, Texts(config)), Breaker(clock))]
+    )
+    product.table.join("10.77.0.11", "02:cc:00:00:00:01")
+    page = Phone(product).get("/").text
+    assert "Text me a code" not in page
+    assert "Ask my carrier for a text" in page
+    product.store.connection.execute("DELETE FROM groups WHERE name = 'SMS'")
+    assert "switched off" in Phone(product).get("/").text
