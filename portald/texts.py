@@ -103,7 +103,7 @@ class Texts:
             yield prefix, template, prefix, ""
         for tag, template in self._by_language.items():
             yield tag, template, "", tag
-        yield "otherwise", self._default, "", ""
+        yield "everyone else", self._default, "", ""
 
     def _choose(self, order: Order) -> Template:
         longest = max((p for p in self._by_prefix if order.to.startswith(p)), key=len, default=None)

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import json
 import os
 import pty
+import re
 import sqlite3
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from portald.ctl.ask import _UnixConnection as Connection
 from portald.ctl.main import _ago, _left, main
-from tests.test_daemon import Running, running  # noqa: F401, a fixture
+from portald.demo import phone
+from portald.demo.lab import until
+from tests.test_daemon import Running, opens, running  # noqa: F401, a fixture
 
 
 @pytest.fixture
@@ -136,3 +143,116 @@ def test_times() -> None:
     assert _left(None) == "no limit"
     assert _left(0) == "0:00 min"
     assert _ago(0).endswith(" d ago")
+
+
+# Texts ----------------------------------------------------------------------------------------
+
+
+def test_texts_from_the_operators_side(online: Running) -> None:
+    assert "texts, 24 hours" in online.ctl("sms").stdout
+    table = online.ctl("sms", "providers").stdout
+    assert table.splitlines()[0].startswith("PROVIDER")
+    assert "1 of 1 (100 %)" in table
+
+    done = online.ctl("sms", "test", "+4915123456789")
+    assert done.returncode == 0
+    assert re.match(r"sandbox answered after [\d.]+ s: accepted\nIt calls the text SM\w+\.\n", done.stdout)
+    refused = online.ctl("sms", "test", "+14155550001")  # the sandbox refuses numbers that end so
+    assert refused.returncode == 1
+    assert ": invalid number\nIt said: HTTP 400" in refused.stdout
+    answer = json.loads(online.ctl("sms", "test", "+14155550001", "--json").stdout)
+    assert (answer["outcome"], answer["error"]) == ("invalid_number", "sms_provider_error")
+    wrong = online.ctl("sms", "test", "12")
+    assert (wrong.returncode, wrong.stderr) == (1, "portalctl: 12: number invalid\n")
+
+    log = online.ctl("sms", "log", "--last", "2").stdout
+    assert len(log.splitlines()) == 3
+    assert "invalid_number" in log
+    assert "+14155550001" not in log
+
+    changed = online.ctl("sms", "limits", "--set", "texts=7", "--close", "GB").stdout
+    assert re.search(r"^texts +7 +1 +settings: 500", changed, re.M)
+    assert "Closed: GB, by hand." in changed
+    assert "[###" in online.ctl("sms", "budget").stdout
+    restored = online.ctl(
+        "sms", "limits", "--reset", "texts", "--open", "GB", "--forget", "+14155552671"
+    ).stdout
+    assert "counts start afresh" in restored
+    assert "Closed" not in restored
+    nonsense = online.ctl("sms", "limits", "--set", "texts=many")
+    assert (nonsense.returncode, nonsense.stderr) == (
+        1,
+        "portalctl: texts: expected a number, got 'many'\n",
+    )
+
+    assert "GSM-7, 58 units, 1 part\n    888888 is your Lobby" in online.ctl("sms", "preview").stdout
+    for command in ([], ["providers"], ["log"], ["limits"], ["budget"], ["preview"]):
+        assert json.loads(online.ctl("sms", *command, "--json").stdout)
+
+
+def test_alarms_are_in_the_status(online: Running) -> None:
+    online.ctl("sms", "limits", "--set", "texts=1")
+    status = online.ctl("status").stdout
+    assert "! texts of the day: 1 of 1 used\n  -> look at: portalctl sms log" in status
+
+
+def test_the_otp_api_is_on_the_operators_socket(running: Running) -> None:  # noqa: F811
+    with running.config.open("a") as settings:
+        settings.write('[[applications]]\nid = "booking"\nsecret = "0123456789abcdef"\n')
+    running.start("sandbox", "--listen", f"127.0.0.1:{running.texts}")
+    running.up()
+    until(lambda: opens(running.texts) and (running.folder / "admin.sock").exists(), "not up")
+
+    def call(method: str, path: str, body: str, **headers: str) -> Any:
+        with contextlib.closing(Connection(running.folder / "admin.sock")) as connection:
+            connection.request(method, path, body, {"Host": "localhost", **headers})
+            return json.loads(connection.getresponse().read())
+
+    login = base64.b64encode(b"booking:0123456789abcdef").decode()
+    form = {"Authorization": f"Basic {login}", "Content-Type": "application/x-www-form-urlencoded"}
+    token = call("POST", "/oauth/token", "grant_type=client_credentials", **form)["access_token"]
+    bearer = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+    made = call("POST", "/otp", '{"to": "+14155552671", "from": "Verify"}', **bearer)
+    path = f"/otp/{made['otpId']}"
+    until(lambda: call("GET", path, "", **bearer)["status"] == "PENDING", "it is not sent")
+    texts = json.loads(phone.fetch("GET", f"http://127.0.0.1:{running.texts}/texts")["body"])
+    pin = json.dumps({"pin": texts[0]["body"][:6]})
+    assert call("POST", path, pin, **bearer)["status"] == "VERIFIED"
+    assert phone.fetch("GET", f"http://127.0.0.1:{running.port}{path}")["status"] in (302, 404), (
+        "not for guests"
+    )
+
+
+def test_check_tells_of_weak_codes_long_texts_and_wrong_templates(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "portald.toml"
+    start = (
+        f'state_dir = "{tmp_path}"\nrun_dir = "{tmp_path}"\n[firewall]\nbackend = "memory"\n'
+        '[[zones]]\ninterface = "lo"\nnetworks = ["127.0.0.0/8"]\naddress = "127.0.0.1"\n'
+    )
+    config.write_text(
+        start + '[otp]\nlength = 4\nlifetime = 1200\ntexts = { ru = "Ваш код {code}. ' + "ж" * 70 + '" }\n'
+        '[[sms]]\ntype = "http"\nurl = "http://sms.example/"\nenabled = false\n[[sms]]\ntype = "sandbox"\n'
+    )
+    main(["check", "--config", str(config)])
+    printed = capsys.readouterr().out
+    assert "warn  a code of 4 numbers can be guessed" in printed
+    assert "warn  a code lives longer than 10 minutes" in printed
+    assert "warn  the text for ru is 2 parts" in printed
+    assert "ok    texts go by sandbox\n" in printed
+    config.write_text(start + '[otp]\nmode = "format_only"\n[[sms]]\ntype = "sandbox"\nenabled = false\n')
+    assert main(["check", "--config", str(config)]) == 1
+    printed = capsys.readouterr().out
+    assert "warn  numbers are not proven" in printed
+    assert "FAIL  no provider is enabled" in printed
+    payload = '{"content": {{body}},\\n"to": {{mobile}}}}'
+    config.write_text(
+        start
+        + f"[[sms]]\ntype = 'http'\nurl = 'http://x.example/'\npayload = '''{payload}'''\n".replace(
+            "\\n", "\n"
+        )
+    )
+    assert main(["check", "--config", str(config)]) == 1
+    printed = capsys.readouterr().out
+    assert re.search(r"FAIL  sms\[0\]\.payload: .*line 2, column 18", printed), printed

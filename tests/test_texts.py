@@ -180,7 +180,7 @@ def test_every_template_is_previewed_with_its_longest_values(make: Make) -> None
         texts_by_prefix={"+33": "{code} " + "x" * 155},
     )  # fmt: skip
     found = {preview.when: (len(preview.text), preview.size.parts) for preview in texts.previews()}
-    assert found == {"+33": (166, 2), "ru": (14, 1), "otherwise": (13, 1)}
+    assert found == {"+33": (166, 2), "ru": (14, 1), "everyone else": (13, 1)}
     assert texts.parts(order("+33612345678", policy=Policy(length=4))) == 1
     assert texts.parts(order("+33612345678", policy=Policy(length=10))) == 2
 

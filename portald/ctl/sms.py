@@ -126,7 +126,8 @@ def _limits(options: argparse.Namespace) -> int:
     for row in found["limits"]:
         row["changed"] = f"settings: {row['setting']}" if row["changed"] else ""
     columns = [
-        ("LIMIT", "name"), ("MOST", "most"), ("FULLEST NOW", "fullest"), ("CHANGED", "changed"), ("IT LIMITS", "help"),
+        ("LIMIT", "name"), ("MOST", "most"), ("FULLEST NOW", "fullest"), ("CHANGED", "changed"),
+        ("IT LIMITS", "help"),
     ]  # fmt: skip
     print_table(found["limits"], columns, empty="")
     for place in found["closed"]:
