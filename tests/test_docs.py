@@ -17,9 +17,15 @@ import pytest
 from portald import config, sms
 from portald.ctl.main import _parser as ctl_parser
 from portald.daemon import _parser as daemon_parser
+from portald.sms import presets
+from portald.sms.codes import Codes
+from portald.sms.routes import Route, Routes
+from portald.texts import Texts
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
+SETTINGS = ROOT / "docs/settings.md"
+TEXTS = ROOT / "docs/texts.md"
 DOCUMENTS = [
     README,
     *(ROOT / name for name in ("CHANGELOG.md", "CONTRIBUTING.md")),
@@ -36,11 +42,23 @@ def settings() -> str:
         ("`[[zones]]`, one for each guest network", config.Zone),
         *((f"`[{name}]`", kind) for name, kind in (
             ("otp", config.Otp), ("limits", config.Limits), ("numbers", config.Numbers),
-            ("web", config.Web), ("firewall", config.Firewall),
+            ("web", config.Web), ("firewall", config.Firewall), ("reports", config.Reports),
         )),
-        *((f'`[[sms]]` with `type = "{name}"`', kind) for name, kind in sms.PROVIDERS.items()),
+        ("`[[applications]]`, one for each program of yours", config.Application),
+        ("Every `[[sms]]` table, beside its `type`", Route),
+        *((f'`[[sms]]` with `type = "{name}"`', sms.find(name)) for name in sms.PROVIDERS),
     ]  # fmt: skip
-    return "\n".join("\n".join(table(title, kind)) for title, kind in tables)
+    every = "\n".join("\n".join(table(title, kind)) for title, kind in tables)
+    return every + "\n" + "\n".join(ready_made()) + "\n"
+
+
+def ready_made() -> Iterator[str]:
+    yield "\n**`[[sms]]` with a `type` that is described already**\n"
+    yield 'The settings of `type = "http"` are set, but for these; each may be replaced.\n'
+    yield "| type | what it is | to be added |"
+    yield "| --- | --- | --- |"
+    for name, (help_text, needs) in presets.described().items():
+        yield f"| `{name}` | {help_text} | {', '.join(f'`{need}`' for need in needs)} |"
 
 
 def table(title: str, kind: Any) -> Iterator[str]:
@@ -48,7 +66,7 @@ def table(title: str, kind: Any) -> Iterator[str]:
     yield "| setting | default | meaning |"
     yield "| --- | --- | --- |"
     for field in dataclasses.fields(kind):
-        if dataclasses.is_dataclass(field.default) or field.name in ("zones", "sms"):
+        if dataclasses.is_dataclass(field.default) or field.name in ("zones", "sms", "applications"):
             continue
         yield f"| `{field.name}` | {default(field)} | {limits(field)} |"
 
@@ -102,8 +120,9 @@ def code_map() -> str:
 # Keeping them ---------------------------------------------------------------------------------
 
 
-def written(text: str) -> str:
-    for name, content in (("settings", settings()), ("map", code_map())):
+def written(document: Path) -> str:
+    text = document.read_text()
+    for name, content in [("map", code_map())] if document == README else [("settings", settings())]:
         start, end = re.escape(f"<!-- {name}:"), re.escape(f"<!-- end of {name} -->")
         text, found = re.subn(
             rf"({start}[^\n]*-->\n).*?({end})",
@@ -116,8 +135,8 @@ def written(text: str) -> str:
 
 
 def test_the_readme_has_every_setting_and_every_module() -> None:
-    text = README.read_text()
-    assert text == written(text), "run: python -m tests.test_docs"
+    for document in (README, SETTINGS):
+        assert document.read_text() == written(document), "run: python -m tests.test_docs"
 
 
 def blocks(language: str) -> list[str]:
@@ -146,6 +165,20 @@ RUN_BY = {
     "portalctl texts": "tests/test_ctl.py",
     "ssh -L 8081:/run/portald/admin.sock gateway": "",
     "portald sandbox": "tests/test_daemon.py",
+    "portalctl sms": "tests/test_ctl.py",
+    "portalctl sms test +4915123456789": "tests/test_ctl.py",
+    "portalctl sms preview": "tests/test_ctl.py",
+    "portalctl sms log": "tests/test_ctl.py",
+    "portalctl sms budget": "tests/test_ctl.py",
+    "portalctl sms limits": "tests/test_ctl.py",
+    "portalctl sms limits --set texts=800": "tests/test_ctl.py",
+    "portalctl sms limits --reset texts": "tests/test_ctl.py",
+    "portalctl sms limits --forget +4915123456789": "tests/test_ctl.py",
+    "portalctl sms limits --close FR --open +3361": "tests/test_ctl.py",
+    "portalctl sms providers": "tests/test_ctl.py",
+    # The same request as in tests/test_ctl.py, by another program.
+    "curl --unix-socket /run/portald/admin.sock -u booking:SECRET -d grant_type=client_credentials "
+    "http://localhost/oauth/token": "",
 }
 
 
@@ -155,7 +188,12 @@ def test_every_command_shown_is_run_somewhere(command: str) -> None:
     words = command.split()
     if words[0] == "portalctl":
         ctl_parser().parse_args(words[1:])
-        assert f'"{words[1]}"' in (ROOT / where).read_text()
+        shown = [
+            word
+            for word in words[1:]
+            if not word.startswith("+") and "=" not in word and not word.isupper()
+        ]
+        assert all(f'"{word}"' in (ROOT / where).read_text() for word in shown if not word.isdecimal())
     elif words[0] == "portald":
         daemon_parser().parse_args(words[1:])
         assert f'"{words[1]}"' in (ROOT / where).read_text()
@@ -170,23 +208,37 @@ def test_the_units_named_are_the_units_there_are() -> None:
     assert {f"{name}.service" for name in enabled} == {p.name for p in (ROOT / "systemd").glob("*.service")}
 
 
+def usable(block: str, folder: Path) -> config.Config:
+    """Return the settings of an example, everything made of them that the daemon makes."""
+    for name in re.findall(r'_file = "/etc/portald/([\w.]+)"', block):
+        (folder / name).write_text("a-secret-of-some-length")
+    if "[[zones]]" not in block:  # a fragment
+        block += '\n[[zones]]\ninterface = "br-guest"\nnetworks = ["10.77.0.0/24"]\n'
+    table = tomllib.loads(block.replace("/etc/portald", str(folder)))
+    settings = config.build(config.Config, table)
+    texts = Texts(settings)
+    if settings.sms:
+        ways = sms.make(settings.sms, lambda sender: Codes(sender, b"", texts), lambda: 0.0)
+        Routes(ways, lambda attempt: None, texts.parts)
+    return settings
+
+
 @pytest.mark.parametrize("block", [*blocks("toml"), (ROOT / "docs/portald.toml").read_text()])
 def test_every_settings_example_is_valid(block: str, tmp_path: Path) -> None:
-    (tmp_path / "twilio.token").write_text("secret")
-    settings = config.build(config.Config, tomllib.loads(block.replace("/etc/portald", str(tmp_path))))
-    sms.make(settings.sms)
+    usable(block, tmp_path)
 
 
 def test_the_commented_examples_are_valid_too(tmp_path: Path) -> None:
     text = (ROOT / "docs/portald.toml").read_text()
     text = re.sub(r"^# (\[\[sms\]\]|\w+ = )", r"\1", text, flags=re.M)
-    text = text.replace("/etc/portald", str(tmp_path))
-    for name in ("twilio.token", "sms.token"):
-        (tmp_path / name).write_text("secret")
-    settings = config.build(config.Config, tomllib.loads(text))
-    sms.make(settings.sms)
-    assert {table["type"] for table in settings.sms} == set(sms.PROVIDERS)
+    settings = usable(text, tmp_path)
+    assert {table["type"] for table in settings.sms} == {"twilio", "http", "sandbox"}
     assert settings.numbers.allowed
+
+
+def test_every_type_of_provider_is_explained() -> None:
+    for name in (*sms.PROVIDERS, *presets.described()):
+        assert f"`{name}`" in TEXTS.read_text()
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
@@ -219,4 +271,5 @@ def test_the_changelog_knows_this_version() -> None:
 
 
 if __name__ == "__main__":
-    README.write_text(written(README.read_text()))
+    for document in (README, SETTINGS):
+        document.write_text(written(document))

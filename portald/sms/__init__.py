@@ -17,7 +17,7 @@ from portald.errors import ConfigError
 from portald.ports import Clock, Sender, Verifier
 from portald.schema import build
 from portald.sms.breaker import Breaker
-from portald.sms.presets import preset
+from portald.sms.presets import described, preset
 from portald.sms.routes import Route, Way
 
 PROVIDERS = {
@@ -42,7 +42,8 @@ def find(kind: object) -> type[Any]:
     path = PROVIDERS.get(kind, kind) if isinstance(kind, str) else ""
     module, colon, name = path.partition(":")
     if not (module and colon and name):
-        raise ConfigError(f"type: expected one of {', '.join(PROVIDERS)}, got {kind!r}")
+        known = ", ".join((*PROVIDERS, *described()))
+        raise ConfigError(f"type: expected one of {known}, or package.module:Class, got {kind!r}")
     try:
         found = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
