@@ -65,16 +65,23 @@ class Refused(PortaldError):
 class SmsError(PortaldError):
     """A provider did not take a text; ``words`` are its own, already masked.
 
-    ``reference`` is that of the code, where the text may arrive all the same.
+    ``reference`` is that of the code, where the text may arrive all the same.  ``of_number`` says
+    that only this number is concerned: other guests' texts are no worse for it.
     """
 
     def __init__(
-        self, outcome: Outcome, words: str, retry_after: float = 0, reference: str | None = None
+        self,
+        outcome: Outcome,
+        words: str,
+        retry_after: float = 0,
+        reference: str | None = None,
+        of_number: bool = False,
     ) -> None:
         self.outcome = outcome
         self.words = words
         self.retry_after = retry_after
         self.reference = reference
+        self.of_number = of_number
         super().__init__(f"{outcome}: {words}")
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from portald import limits, otp, phone
@@ -17,6 +19,10 @@ from portald.store import Store
 from portald.store.challenges import Opening
 
 log = logging.getLogger(__name__)
+
+
+ELSEWHERE = 4
+"""Guesses that providers judge at a time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +61,7 @@ class Exchange:
         self._purse = purse
         self._clock = clock
         self._later = later
+        self._asking = threading.BoundedSemaphore(ELSEWHERE)
         self.changed: Callable[[Challenge], None] = lambda challenge: None
         """Told when a challenge has got further, for those who asked to be told."""
 
@@ -71,8 +78,9 @@ class Exchange:
 
         Raises ``Refused`` if a limit is reached or the country is closed; then nothing is counted.
         """
-        order = _order(0, wish)
-        price = self._routes.price(order)
+        price = self._routes.price(_order(0, wish))
+        before = self.pending(wish.holder)
+        replaces = (before.reference or "") if before and before.number == wish.number else ""
         ask = self._purse.ask(wish.number, wish.holder, wish.zone, price, wish.carrier)
         settings = most(self._purse.limits())
         allowances = limits.for_text(settings, self._config.otp.resend_after, ask)
@@ -81,7 +89,7 @@ class Exchange:
             wish.application, wish.callback,
         )  # fmt: skip
         challenge = self._store.open_challenge(opening, allowances, self._clock())
-        if not self._later(lambda: self._send(challenge, wish, ask)):
+        if not self._later(lambda: self._send(challenge, wish, ask, replaces)):
             self._store.text_failed(challenge.id, Outcome.TEMPORARY, "too many texts at once")
             self._store.give_back(allowances)
             raise Refused(Reason.BUSY, retry_after=5)
@@ -93,22 +101,16 @@ class Exchange:
         Raises ``Refused`` otherwise.  However many ask at once, no more than the policy's
         attempts are compared.
         """
-        challenge = self.pending(holder)
-        policy = challenge.policy if challenge else self._config.otp.policy
+        pending = self.pending(holder)
+        policy = pending.policy if pending else self._config.otp.policy
         code = otp.read_code(typed, policy.kind)
         if len(code) != policy.length:
             raise Refused(Reason.CODE_INCOMPLETE)
-        allowances = limits.for_guess(self._purse.limits(), holder, challenge.number if challenge else "")
-        challenge = self._store.take_guess(holder, allowances, self._clock())
-        try:
-            right = self._routes.check(challenge.reference or "", challenge.number, code)
-        except SmsError as error:
-            log.warning("event=code_not_judged outcome=%s words=%s", error.outcome, error.words)
-            raise Refused(Reason.BUSY, retry_after=5) from None
-        except Refused as error:
-            self._store.kill_challenge(challenge.id)
-            self.changed(replace(challenge, attempts=challenge.policy.attempts))
-            raise error from None
+        number, reference = (pending.number, pending.reference) if pending else ("", None)
+        allowances = limits.for_guess(self._purse.limits(), holder, number)
+        with self._room_to_ask(reference or ""):
+            challenge = self._store.take_guess(holder, allowances, self._clock())
+            right = self._compare(challenge, code)
         if not right:
             last = challenge.attempts >= challenge.policy.attempts
             if last:
@@ -116,14 +118,39 @@ class Exchange:
             raise Refused(Reason.TOO_MANY_GUESSES if last else Reason.CODE_WRONG)
         return challenge
 
+    @contextmanager
+    def _room_to_ask(self, reference: str) -> Iterator[None]:
+        """Hold one of few places while a provider is asked: it holds a thread, and not all may be held."""
+        if not self._routes.asks_elsewhere(reference):
+            yield
+        elif self._asking.acquire(blocking=False):
+            try:
+                yield
+            finally:
+                self._asking.release()
+        else:
+            raise Refused(Reason.BUSY, retry_after=2)
+
+    def _compare(self, challenge: Challenge, code: str) -> bool:
+        try:
+            return self._routes.check(challenge.reference or "", challenge.number, code)
+        except SmsError as error:
+            log.warning("event=code_not_judged outcome=%s words=%s", error.outcome, error.words)
+            raise Refused(Reason.BUSY, retry_after=5) from None
+        except Refused:
+            # Its provider has declared the code dead.
+            self._store.kill_challenge(challenge.id)
+            self.changed(challenge)
+            raise
+
     def forget(self, holder: str) -> bool:
         """Drop the holder's pending challenge; false if there is none."""
         return self._store.cancel_challenge(holder)
 
-    def _send(self, challenge: Challenge, wish: Wish, ask: limits.Ask) -> None:
+    def _send(self, challenge: Challenge, wish: Wish, ask: limits.Ask, replaces: str) -> None:
         masked = phone.mask(challenge.number)
         try:
-            sent = self._routes.start(_order(challenge.id, wish))
+            sent = self._routes.start(replace(_order(challenge.id, wish), replaces=replaces))
         except SmsError as error:
             log.warning(
                 "event=text_failed number=%s outcome=%s words=%s", masked, error.outcome, error.words
@@ -132,6 +159,7 @@ class Exchange:
         except Exception:
             log.exception("event=text_failed number=%s outcome=unknown", masked)
             self._store.text_failed(challenge.id, Outcome.UNKNOWN, "the provider failed; see the log")
+            self._purse.settle(challenge)
         else:
             log.info("event=text_sent number=%s holder=%s", masked, challenge.holder)
             self._store.text_sent(challenge.id, sent, self._clock())
@@ -143,9 +171,11 @@ class Exchange:
             # It may arrive yet: then the guest shall be able to type it.
             sent = Sent(error.reference, challenge.policy)
             self._store.text_sent(challenge.id, sent, self._clock(), error.outcome, error.words)
-            return
-        self._store.text_failed(challenge.id, error.outcome, error.words)
-        if error.outcome is not Outcome.UNKNOWN:
+        else:
+            self._store.text_failed(challenge.id, error.outcome, error.words)
+        if error.outcome is Outcome.UNKNOWN:
+            self._purse.settle(challenge)
+        else:
             # Certainly not sent, so nobody pays for it and nobody need wait.
             unsent = limits.for_unsent(self._purse.limits(), self._config.otp.resend_after, ask)
             self._store.give_back(unsent)
@@ -155,4 +185,5 @@ def _order(challenge: int, wish: Wish) -> Order:
     return Order(
         challenge=challenge, to=wish.number, policy=wish.policy, language=wish.language,
         ip=wish.ip, agent=wish.agent, carrier=wish.carrier, sender=wish.sender, template=wish.template,
+        on_portal=not wish.application,
     )  # fmt: skip

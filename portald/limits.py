@@ -87,7 +87,7 @@ def for_text(limits: Limits, resend_after: float, ask: Ask) -> list[Allowance]:
     """
     allowances = [
         Allowance(number_pause(ask.number), 1, resend_after, Reason.TOO_SOON, growth=5),
-        *_for_holder(limits, ask),
+        *for_holder(limits, ask.holder),
         Allowance(f"texts:{ask.number}", limits.texts_per_number, DAY, Reason.TOO_MANY_TEXTS),
         Allowance(f"prefix:{prefix(ask.number)}", limits.texts_per_prefix, DAY, Reason.BUSY),
         Allowance(f"zone:{ask.zone}", limits.texts_per_zone, DAY, Reason.BUSY),
@@ -108,10 +108,11 @@ def money(limits: Limits, amount: int) -> Allowance:
     return Allowance("money", round(limits.money * MILLION), DAY, Reason.BUSY, amount)
 
 
-def _for_holder(limits: Limits, ask: Ask) -> list[Allowance]:
+def for_holder(limits: Limits, holder: str) -> list[Allowance]:
+    """Return what naming a number uses up of whoever does, text or no text."""
     return [
-        Allowance(f"burst:{ask.holder}", limits.texts_per_client_burst, 600, Reason.SEVERAL_TEXTS),
-        Allowance(f"texts:{ask.holder}", limits.texts_per_client, DAY, Reason.TOO_MANY_TEXTS),
+        Allowance(f"burst:{holder}", limits.texts_per_client_burst, 600, Reason.SEVERAL_TEXTS),
+        Allowance(f"texts:{holder}", limits.texts_per_client, DAY, Reason.TOO_MANY_TEXTS),
     ]
 
 
@@ -120,7 +121,7 @@ def for_unsent(limits: Limits, resend_after: float, ask: Ask) -> list[Allowance]
 
     What the device asked for stays counted: numbers that cannot be sent to cost work as well.
     """
-    kept = {allowance.name for allowance in _for_holder(limits, ask)}
+    kept = {allowance.name for allowance in for_holder(limits, ask.holder)}
     return [a for a in for_text(limits, resend_after, ask) if a.name not in kept]
 
 

@@ -164,6 +164,10 @@ class Order:
     """Replaces the provider's sender, if not empty."""
     template: str = ""
     """Replaces the text of the settings, if not empty."""
+    on_portal: bool = True
+    """Whether the code is typed on the portal's own page, and not in another program."""
+    replaces: str = ""
+    """The handle of the code sent to this number before, which nobody needs any more."""
 
 
 @dataclass(frozen=True, slots=True)

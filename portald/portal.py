@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from portald import access, phone
+from portald import access, limits, phone
 from portald.config import Config, Zone
 from portald.errors import FirewallError, Reason, Refused
 from portald.exchange import Exchange, Wish
@@ -164,7 +164,9 @@ class Portal:
         number = phone.read(typed, self.config.numbers)
         with self._turn:
             now = self._clock()
-            session, replaced = self._store.open_unverified(number, client, self.zone(client).group, now)
+            group = self.zone(client).group
+            allowances = limits.for_holder(self.config.limits, client.mac)
+            session, replaced = self._store.open_unverified(number, client, group, allowances, now)
             self._grant(session, replaced, now)
         return session
 

@@ -122,7 +122,7 @@ class Texts:
         }
         text = template(values)
         # https://wicg.github.io/sms-one-time-codes/: the last line, and nothing before the @.
-        return f"{text}\n@{self._host} #{code}" if self._host else text
+        return f"{text}\n@{self._host} #{code}" if self._host and order.on_portal else text
 
 
 def macros(source: str) -> Template:

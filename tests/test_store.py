@@ -741,13 +741,13 @@ def test_limits_and_gates_are_kept(store: Store, clock: Clock) -> None:
 
 
 def test_an_unproven_number_gets_no_group_but_the_networks(store: Store, clock: Clock) -> None:
-    session, replaced = store.open_unverified(NUMBER, PHONE, "SMS", clock())
+    session, replaced = store.open_unverified(NUMBER, PHONE, "SMS", [], clock())
     assert (session.verified, replaced) == (False, [])
     assert online(store, clock()).verified
     store.connection.execute("INSERT INTO groups (name, plan) VALUES ('staff', 'unlimited')")
     store.connection.execute("UPDATE accounts SET group_name = 'staff'")
     assert (
-        refusal(lambda: store.open_unverified(NUMBER, PHONE, "SMS", clock())).reason is Reason.GROUP_CLOSED
+        refusal(lambda: store.open_unverified(NUMBER, PHONE, "SMS", [], clock())).reason is Reason.GROUP_CLOSED
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from portald import phone
@@ -122,16 +122,20 @@ class Routes:
                 )
             )  # fmt: skip
 
+        name, _, before = order.replaces.partition("|")
         try:
-            sent = way.verifier.start(order)
+            sent = way.verifier.start(replace(order, replaces=before if name == way.name else ""))
         except SmsError as error:
-            way.breaker.note(error.outcome, error.retry_after)
+            if not error.of_number:
+                way.breaker.note(error.outcome, error.retry_after)
             log.warning(
                 "event=text_refused provider=%s outcome=%s words=%s", way.name, error.outcome, error.words
             )
             attempt(error.outcome, error.words, cost=cost if error.outcome is Outcome.UNKNOWN else 0)
             reference = f"{way.name}|{error.reference}" if error.reference else None
-            raise SmsError(error.outcome, error.words, error.retry_after, reference) from None
+            raise SmsError(
+                error.outcome, error.words, error.retry_after, reference, error.of_number
+            ) from None
         except Exception as error:
             # A provider from elsewhere may raise anything.
             way.breaker.note(Outcome.UNKNOWN)
@@ -150,6 +154,11 @@ class Routes:
         if way is None:
             raise SmsError(Outcome.CONFIGURATION, f"provider {name} is gone from the settings")
         return way.verifier.check(inner, to, code)
+
+    def asks_elsewhere(self, reference: str) -> bool:
+        """Tell whether judging a code means asking its provider."""
+        way = self._by_name.get(reference.partition("|")[0])
+        return way is not None and way.verifier is way.provider
 
     def delivery(self, name: str, message: str) -> Report | None:
         """Ask a provider what became of a text; ``None`` if it cannot tell.  Raises ``SmsError``."""

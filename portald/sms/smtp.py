@@ -36,8 +36,9 @@ class Conversation:
 
     def __exit__(self, *_: object) -> None:
         self._timer.cancel()
-        if self._server is not None:
-            self._server.close()
+        for open_ in (self._server, self._tls):
+            if open_ is not None:
+                open_.close()
 
     def _end(self) -> None:
         """Shut the connection beneath TLS: an answer in drips would never meet a socket's timeout."""
@@ -81,12 +82,12 @@ class Conversation:
         except ssl.SSLError as error:
             outcome = silent if sent or self._over else Outcome.CONFIGURATION
             raise SmsError(outcome, f"{name}: TLS: {error.reason or type(error).__name__}") from None
-        except OSError as error:
-            why = "no answer in time" if self._over else type(error).__name__
-            raise SmsError(silent, f"{name}: {why}") from None
         except (smtplib.SMTPException, ValueError) as error:
             # Raised by smtplib itself: the server does not offer it, or it cannot be said.
             raise SmsError(Outcome.CONFIGURATION, f"{name}: {type(error).__name__}") from None
+        except OSError as error:
+            why = "no answer in time" if self._over else type(error).__name__
+            raise SmsError(silent, f"{name}: {why}") from None
 
 
 class _Watched:

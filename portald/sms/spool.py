@@ -29,7 +29,8 @@ def put(spool: Path, text: Text) -> str:
             with open(file, "wb", closefd=False) as written:
                 written.write(_content(text))
             os.fchmod(file, 0o660)  # smsd is another user, of the directory's group
-            os.link(f"/proc/self/fd/{file}", spool / "outgoing" / name, follow_symlinks=True)
+            # Python follows the link, as open(2) says of O_TMPFILE, only where a directory is given.
+            os.link(f"/proc/self/fd/{file}", spool / "outgoing" / name, src_dir_fd=file)
         finally:
             os.close(file)
     except OSError as error:

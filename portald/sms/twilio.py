@@ -138,6 +138,10 @@ class Twilio:
         )
 
 
+OF_NUMBER = {60203, 60212}
+"""Verify's limits for one number; those of the account are others."""
+
+
 def failure(answer: http.Answer, outcomes: Mapping[int, Outcome]) -> SmsError:
     """Return what an answer of Twilio's that is not a success means."""
     if answer.status < 300:
@@ -147,7 +151,7 @@ def failure(answer: http.Answer, outcomes: Mapping[int, Outcome]) -> SmsError:
     if outcome is None:
         return answer.error()
     hint = f" ({HINTS[code]})" if code in HINTS else ""
-    return SmsError(outcome, answer.words + hint, answer.retry_after)
+    return SmsError(outcome, answer.words + hint, answer.retry_after, of_number=code in OF_NUMBER)
 
 
 def sign(key: bytes, url: str, form: Mapping[str, list[str]]) -> bytes:

@@ -7,6 +7,7 @@ number.  Errors are problems as in RFC 9457.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -19,9 +20,11 @@ from portald.sms import http
 from portald.sms.languages import closest
 
 ATTEMPTS = 3
+PENDING = 409
+"""Another code for this number is still good."""
 OUTCOMES = {
     402: Outcome.NO_CREDIT,
-    409: Outcome.THROTTLED,
+    PENDING: Outcome.THROTTLED,
     422: Outcome.CONFIGURATION,
 }
 
@@ -66,14 +69,18 @@ class VonageVerify:
         }
         if locale := closest(order.language, LOCALES):
             body["locale"] = locale
-        answer = self._ask("", body)
+        if order.replaces:
+            # Two codes for one number at a time are refused.  That this one has ended is fine, too.
+            with contextlib.suppress(SmsError):
+                self._ask("DELETE", f"/{quote(order.replaces, safe='')}")
+        answer = self._ask("POST", "", body)
         reference = answer.json.get("request_id")
         if answer.status == 202 and isinstance(reference, str) and reference:
             return Sent(reference, policy)
         raise _failure(answer)
 
     def check(self, reference: str, to: str, code: str) -> bool:
-        answer = self._ask(f"/{quote(reference, safe='')}", {"code": code}, code)
+        answer = self._ask("POST", f"/{quote(reference, safe='')}", {"code": code}, code)
         if answer.status == 410:
             raise Refused(Reason.TOO_MANY_GUESSES)
         if answer.status == 404:
@@ -84,9 +91,11 @@ class VonageVerify:
             return True
         raise _failure(answer)
 
-    def _ask(self, path: str, body: dict[str, Any], *secrets: str) -> http.Answer:
+    def _ask(
+        self, method: str, path: str, body: dict[str, Any] | None = None, *secrets: str
+    ) -> http.Answer:
         return http.ask(
-            "POST",
+            method,
             f"{self.url.rstrip('/')}/v2/verify{path}",
             json_body=body,
             login=(self.api_key, self.api_secret.reveal()),
@@ -101,7 +110,9 @@ def _failure(answer: http.Answer) -> SmsError:
     if answer.status == 422 and _is_about_the_number(answer.json.get("invalid_parameters")):
         return SmsError(Outcome.INVALID_NUMBER, answer.words)
     outcome = OUTCOMES.get(answer.status)
-    return SmsError(outcome, answer.words, answer.retry_after) if outcome else answer.error()
+    if outcome is None:
+        return answer.error()
+    return SmsError(outcome, answer.words, answer.retry_after, of_number=answer.status == PENDING)
 
 
 def _is_about_the_number(problems: Any) -> bool:

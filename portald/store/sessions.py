@@ -7,9 +7,11 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from portald import access
 from portald.errors import Reason, Refused
+from portald.limits import Allowance
 from portald.model import Account, Challenge, Client, End, Held, Plan, Session, Usage
 from portald.store.challenges import use
 from portald.store.database import Database
+from portald.store.quotas import spend
 
 _SESSIONS = """
     SELECT s.*, a.number, a.group_name, p.name AS plan, p.minutes,
@@ -44,14 +46,15 @@ class Sessions(Database):
             return _open(connection, account, client, now, verified=True)
 
     def open_unverified(
-        self, number: str, client: Client, group: str, now: float
+        self, number: str, client: Client, group: str, allowances: Iterable[Allowance], now: float
     ) -> tuple[Session, list[int]]:
         """Open a session for a number that nobody has proven.
 
-        Raises ``Refused`` if the number's account is in another group: what that may do is for
-        those who prove the number.
+        Raises ``Refused`` if an allowance is used up, or if the number's account is in another
+        group: what that may do is for those who prove the number.
         """
         with self.transaction() as connection:
+            spend(connection, allowances, now)
             account = _account_of(connection, number, group, now)
             row = connection.execute("SELECT group_name FROM accounts WHERE id = ?", (account,)).fetchone()
             if row["group_name"] != group:

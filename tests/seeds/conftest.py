@@ -123,9 +123,7 @@ class Program:
 
     def get_token(self, name: str, secret: str) -> TestResponse:
         form = {"grant_type": "client_credentials"}
-        return self._web.post(
-            "/oauth/token", data=form, auth=(name, secret), headers={"Host": "localhost"}
-        )
+        return self._web.post("/oauth/token", data=form, auth=(name, secret), headers={"Host": "localhost"})
 
     def ask(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
         headers = {"Host": "localhost"} | ({"Authorization": f"Bearer {self.token}"} if self.token else {})
@@ -163,7 +161,11 @@ class Lab:
         """Write a settings file as an operator would."""
         path = self.folder / "portald.toml"
         head = f'name = "Lobby"\nstate_dir = "{self.folder}"\nrun_dir = "{self.folder}"\n'
-        zone = '' if "[[zones]]" in text else '\n[[zones]]\ninterface = "br-guest"\nnetworks = ["10.77.0.0/24"]\n'
+        zone = (
+            ""
+            if "[[zones]]" in text
+            else '\n[[zones]]\ninterface = "br-guest"\nnetworks = ["10.77.0.0/24"]\n'
+        )
         path.write_text(head + text.replace("$URL", url or self.provider.url) + zone)
         return path
 
@@ -212,9 +214,7 @@ class Lab:
 
     def follow_up(self, product: Product) -> None:
         """Let applications be told what became of their codes, as a thread of the daemon does."""
-        Followups(
-            product.config, product.store, product.routes, product.applications, product.clock
-        ).look()
+        Followups(product.config, product.store, product.routes, product.applications, product.clock).look()
 
     def answers(self, by_path: Mapping[str, tuple[int, str]]) -> None:
         """Answer requests by the first beginning of their method and path that fits."""
@@ -240,7 +240,7 @@ def no_tokens() -> Iterator[None]:
 
 @pytest.fixture
 def lab(
-    provider: Provider,  # noqa: F811
+    provider: Provider,
     tmp_path: Path,
     clock: Clock,
     make_product: Callable[..., Product],

@@ -35,7 +35,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
         provider.behave(self)
 
-    do_GET = do_POST = do_PUT = answer
+    do_GET = do_POST = do_PUT = do_DELETE = answer
 
     def log_message(self, format: str, *args: Any) -> None:
         pass

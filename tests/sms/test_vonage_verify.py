@@ -15,7 +15,7 @@ from portald.sms.vonage_verify import VonageVerify
 from tests.sms.conftest import Provider
 from tests.sms.tables import CODE, NUMBER, TOKEN
 from tests.sms.tables.vonage_verify import ID, make, problem
-from tests.sms.wire import basic, only, sent_json
+from tests.sms.wire import basic, only, sent_json, write
 
 ACCEPTED = json.dumps({"request_id": ID})
 COMPLETED = json.dumps({"request_id": ID, "status": "completed"})
@@ -148,3 +148,24 @@ def test_an_answer_that_quotes_the_code_does_not_tell_it(
 def test_repr_hides_the_secret() -> None:
     made: Any = make("https://api.example")
     assert TOKEN not in repr(made)
+
+
+@pytest.mark.parametrize("status", [204, 404, 500])
+def test_a_code_that_is_replaced_is_cancelled_first(provider: Provider, status: int) -> None:
+    def behave(handler: Any) -> None:
+        deleting = provider.requests[-1].method == "DELETE"
+        write(handler, status if deleting else 202, "" if deleting else '{"request_id": "r2"}')
+
+    provider.behave = behave
+    sent = make(provider.url).start(Order(7, NUMBER, replaces="r1/../x"))
+    assert sent.reference == "r2"
+    assert [(r.method, r.path) for r in provider.requests] == [
+        ("DELETE", "/v2/verify/r1%2F..%2Fx"), ("POST", "/v2/verify"),
+    ]  # fmt: skip
+
+
+def test_a_code_that_is_on_its_way_concerns_one_number_only(provider: Provider) -> None:
+    provider.say(409, "{}")
+    with pytest.raises(SmsError) as caught:
+        make(provider.url).start(Order(7, NUMBER))
+    assert (caught.value.outcome, caught.value.of_number) == (Outcome.THROTTLED, True)
