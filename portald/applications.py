@@ -19,10 +19,11 @@ from typing import Any
 
 from portald import phone, texts
 from portald.config import Application, Config
+from portald.display import summary
 from portald.errors import ConfigError, PortaldError, Reason, Refused
 from portald.exchange import Exchange, Wish
 from portald.limits import MILLION
-from portald.model import Challenge, Kind, Policy, State
+from portald.model import Challenge, Kind, Outcome, Policy, State
 from portald.ports import Clock
 from portald.store import Store
 
@@ -173,9 +174,10 @@ class Applications:
             "dateCreated": _date(challenge.created_at),
             "dateExpires": _date(challenge.expires_at),
         }
-        if challenge.state is State.FAILED:
+        if challenge.outcome not in (None, Outcome.ACCEPTED):
+            # Also where the text may have been sent all the same.
             data["error"] = "sms_provider_error"
-            data["error_description"] = challenge.words
+            data["error_description"] = summary(challenge.words or "")
         return data
 
     def tell(self, challenge: Challenge) -> None:
@@ -281,8 +283,10 @@ def _track_id(body: Mapping[str, Any]) -> str:
 
 def _callback(body: Mapping[str, Any], application: Application) -> str:
     url = body.get("otpCallbackUrl") or ""
+    if not url:
+        return application.callback
     # Whom portald calls is the operator's choice: it stands where no one else can reach.
-    if url and not (isinstance(url, str) and url.startswith(application.callbacks or ("\0",))):
+    if not (isinstance(url, str) and url.startswith(application.callbacks or ("\0",))):
         raise ApiError(400, "invalid_param", 2019, "otpCallbackUrl is not among the callbacks set.")
     return str(url)
 

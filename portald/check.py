@@ -80,6 +80,8 @@ def _texts(settings: Config) -> Iterator[Finding]:
 
 
 def _providers(settings: Config) -> Iterator[Finding]:
+    if settings.otp.mode == "format_only" and not settings.sms:
+        return
     try:
         texts = Texts(settings)
         ways = sms.make(settings.sms, lambda sender: Codes(sender, b"", texts), lambda: 0.0)

@@ -60,14 +60,16 @@ class Otp:
     )
     texts: dict[str, str] = table('texts in other languages: de = "…", pt-BR = "…"')
     texts_by_prefix: dict[str, str] = table('texts by beginnings of numbers, before languages: "+33" = "…"')
-    syntax: str = setting("of the texts: macros, or liquid as in Auth0", "macros")
+    syntax: str = setting(
+        "of the texts: macros (md_with_macros is the same), or liquid, both as in Auth0", "macros"
+    )
     bind_origin: bool = setting(
         "add the line that ties the code to the portal's https name, so that phones fill it in", True
     )
 
     def __post_init__(self) -> None:
         one_of("mode", self.mode, ("code", "format_only"))
-        one_of("syntax", self.syntax, ("macros", "liquid"))
+        one_of("syntax", self.syntax, ("macros", "md_with_macros", "liquid"))
 
     @property
     def policy(self) -> Policy:
@@ -154,6 +156,7 @@ class Application:
     id: str = setting("its name")
     secret: Secret = setting("its password for /oauth/token, 16 characters or more")
     callbacks: tuple[str, ...] = setting("beginnings of the URLs that may be told how a code fares", ())
+    callback: str = setting("the URL that is told if a request names none", "")
     texts: int = setting("texts it may send in 24 hours", 200, 1)
 
     def __post_init__(self) -> None:
@@ -161,10 +164,11 @@ class Application:
             raise ConfigError(f"id: expected a word of letters, digits, . and -, got {self.id!r}")
         if len(self.secret.reveal()) < 16:
             raise ConfigError("secret: at least 16 characters; make one with: openssl rand -hex 32")
-        for url in self.callbacks:
-            parts = split_url(url)
-            if parts is None or not parts.path:
-                raise ConfigError(f"callbacks: expected http(s)://host/…, got {url!r}")
+        for name, urls in (("callbacks", self.callbacks), ("callback", (self.callback,))):
+            for url in filter(None, urls):
+                parts = split_url(url)
+                if parts is None or not parts.path:
+                    raise ConfigError(f"{name}: expected http(s)://host/…, got {url!r}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -110,7 +110,11 @@ class Daemon:
             raise ConfigError(f"state_dir: {settings.state_dir}: {error.strerror}") from error
         key = secret_key(settings.state_dir / "portald.key")
         ways = sms.make(
-            settings.sms, lambda sender: Codes(sender, key, texts), time.time, settings.reports.url
+            settings.sms,
+            lambda sender: Codes(sender, key, texts),
+            time.time,
+            settings.reports.url,
+            needed=settings.otp.mode == "code",
         )
         self._store = Store(settings.state_dir / "portald.db")
         firewall, neighbours = enforcement(settings)

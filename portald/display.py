@@ -31,3 +31,8 @@ def ago(seconds: float) -> str:
         if whole >= 2 * size:
             return f"{whole // size} {unit} ago"
     return f"{whole} s ago"
+
+
+def summary(words: str) -> str:
+    """Return what portald says of a failure, without the provider's own words behind it."""
+    return words.partition(" - ")[0]

@@ -8,6 +8,7 @@ from typing import Any
 
 from portald import limits, otp, phone
 from portald.config import Config, Limits
+from portald.display import summary
 from portald.errors import ConfigError, Refused, SmsError
 from portald.limits import MILLION
 from portald.model import Order, Outcome
@@ -73,7 +74,7 @@ class Texting:
             sent = self._routes.start_by(way, order)
         except SmsError as error:
             answer |= {"outcome": error.outcome, "words": error.words, "retry_after": error.retry_after}
-            answer |= {"error": "sms_provider_error", "error_description": error.words}
+            answer |= {"error": "sms_provider_error", "error_description": summary(error.words)}
         else:
             answer |= {"outcome": Outcome.ACCEPTED, "words": "", "message": sent.message}
         answer["seconds"] = round(time.monotonic() - begun, 2)

@@ -747,7 +747,8 @@ def test_an_unproven_number_gets_no_group_but_the_networks(store: Store, clock: 
     store.connection.execute("INSERT INTO groups (name, plan) VALUES ('staff', 'unlimited')")
     store.connection.execute("UPDATE accounts SET group_name = 'staff'")
     assert (
-        refusal(lambda: store.open_unverified(NUMBER, PHONE, "SMS", [], clock())).reason is Reason.GROUP_CLOSED
+        refusal(lambda: store.open_unverified(NUMBER, PHONE, "SMS", [], clock())).reason
+        is Reason.GROUP_CLOSED
     )
 
 

@@ -89,6 +89,7 @@ def _sessions(options: argparse.Namespace) -> int:
     last = ("END", "end") if options.ended else ("LEFT", "left")
     for row in rows:
         row["since"] = _ago(row["started_at"])
+        row["number"] += "" if row["verified"] else " (not proven)"
         row["address"] = ", ".join(row["addresses"])
         row["left"] = _left(row["expires_at"]) if row["granted"] else "not granted yet"
         row["up"], row["down"] = amount(row["up"]), amount(row["down"])

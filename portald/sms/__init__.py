@@ -58,11 +58,13 @@ def make(
     codes: Callable[[Sender], Verifier],
     clock: Clock,
     reports_url: str | None = None,
+    needed: bool = True,
 ) -> list[Way]:
     """Make the providers of the ``[[sms]]`` tables; raise ``ConfigError`` with every problem.
 
-    ``codes`` turns a provider that only carries texts into one that judges codes.  Providers
-    that can report are asked to do so below ``reports_url``.
+    There must be one where they are ``needed``.  ``codes`` turns a provider that only carries
+    texts into one that judges codes.  Providers that can report are asked to do so below
+    ``reports_url``.
     """
     ways: list[Way] = []
     problems: list[str] = []
@@ -71,7 +73,7 @@ def make(
             ways.append(_way(table, codes, clock, reports_url))
         except ConfigError as error:
             problems += [f"sms[{position}].{problem}" for problem in error.problems]
-    if not tables:
+    if needed and not tables:
         problems.append("sms: at least one [[sms]] table is needed, or nobody can be sent a code")
     if problems:
         raise ConfigError(problems)

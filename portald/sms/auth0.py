@@ -13,7 +13,7 @@ from typing import Any
 from portald.errors import ConfigError, SmsError
 from portald.model import Outcome, Text
 from portald.schema import Secret, setting, split_url
-from portald.sms import http, tokens
+from portald.sms import http, risks, tokens
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +52,10 @@ class SmsGateway:
         if self.forward_req_info not in (True, False, "true", "false"):
             raise ConfigError(f"forward_req_info: expected true or false, got {self.forward_req_info!r}")
         self._headers()  # a secret that cannot sign is known now
+
+    def warnings(self) -> list[str]:
+        known = self.gateway_authentication is not None
+        return list(risks.of_request(self.gateway_url, {}, known, verified=True))
 
     def send(self, text: Text) -> str:
         body: dict[str, object] = {

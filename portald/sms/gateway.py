@@ -103,7 +103,7 @@ class Gateway:
         answers.check_success_json(self.success_json)
         answers.check_outcomes(self.outcomes)
         used = payload.used(written.payload(self.payload, self.flat), "payload")
-        used |= payload.used_in_url(self.url) | payload.used(self._headers(), "headers")
+        used |= payload.used_in_url(self.url) | payload.used(written.headers(self.headers), "headers")
         builds = self.script is not None and scripted.try_out(lua.load(self.script), self._known(_SAMPLE))
         for name, value in (("sender", self.sender), ("account", self._account), ("key", self.key)):
             if name in used and not value:
@@ -179,7 +179,11 @@ class Gateway:
 
     def warnings(self) -> list[str]:
         """Return what works and is a risk."""
-        return list(risks.of_request(self.url, self._headers(), self._fixed(), self.verify_tls))
+        headers = {**written.headers(self.headers), **self._secret_headers()}
+        found = list(risks.of_request(self.url, headers, self._fixed(), self.verify_tls))
+        if self.oauth_url and risks.in_clear(self.oauth_url):
+            found.append("oauth_url: http:// shows the client's secret to everybody on the way")
+        return found
 
     def _fixed(self) -> bool:
         """Tell whether something in the request may say who we are."""
@@ -189,10 +193,11 @@ class Gateway:
 
     # The request ---------------------------------------------------------------------------
 
-    def _headers(self) -> dict[str, str]:
-        headers = written.headers(self.headers)
+    def _secret_headers(self) -> dict[str, str]:
+        """Return headers in which nothing is a placeholder, whatever a secret looks like."""
+        headers = {}
         if self.header_name and self.header_value:
-            headers |= written.headers({self.header_name: self.header_value.reveal()})
+            headers = written.headers({self.header_name: self.header_value.reveal()})
         if self.bearer:
             headers["Authorization"] = f"Bearer {self.bearer.reveal()}"
         return headers
@@ -207,7 +212,10 @@ class Gateway:
         return {
             "method": self.method,
             "url": payload.fill_url(self.url, known),
-            "headers": payload.fill_headers(self._headers(), known),
+            "headers": {
+                **payload.fill_headers(written.headers(self.headers), known),
+                **self._secret_headers(),
+            },
             "query" if self.method == "GET" else "form" if self.flat else "json_body": content,
         }
 

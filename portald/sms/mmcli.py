@@ -14,6 +14,9 @@ from portald.errors import SmsError
 from portald.model import Outcome, Report, Text
 from portald.sms.modem_words import Run, refused, unsent
 
+KEPT = 10
+"""Texts that wait in the modem for their reports."""
+
 
 def send(run: Run, modem: str, text: Text, reports: bool) -> str:
     """Send a text; return its number, by which its report can be asked for.  Raises ``SmsError``."""
@@ -25,8 +28,10 @@ def send(run: Run, modem: str, text: Text, reports: bool) -> str:
     except SmsError:
         _forget(run, modem, number)
         raise
-    if not reports:  # a report needs the text to be there
-        _forget(run, modem, number)
+    # A report needs the text to be there; what has none after so many others will not get it.
+    spare = int(number) - KEPT if reports else int(number)
+    if spare >= 0:
+        _forget(run, modem, str(spare))
     return number
 
 

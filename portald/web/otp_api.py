@@ -54,7 +54,9 @@ def otp_api(applications: Applications) -> Blueprint:
 
     @api.post("/otp")
     def create() -> Any:
-        return jsonify(applications.create(who(), body())), 201
+        application, wish = who(), body()
+        language = request.headers.get("X-Request-Language") or request.accept_languages.best
+        return jsonify(applications.create(application, {"language": language or "", **wish})), 201
 
     @api.get("/otp/<otp_id>")
     def get(otp_id: str) -> Any:

@@ -165,14 +165,16 @@ text = '''{% if request_language contains 'fr-FR' %}Bienvenue : {{ password }}\
 def a8_syntax(lab: Lab) -> None:
     """Templates are of macros, or Liquid; each is checked as what it is."""
     lab.provider.say(200)
-    lab.guest(lab.make(OTP + GATEWAY)).ask(NUMBER)
+    lab.guest(lab.make(OTP.replace("macros", "md_with_macros") + GATEWAY)).ask(NUMBER)
     assert "@@" not in sent_json(lab.provider.requests[-1])["body"]
     liquid = OTP.replace("macros", "liquid").replace("@@password@@", "{{ password | append: '!' }}")
     lab.guest(lab.make(liquid + GATEWAY), 12).ask(OTHER)
     assert sent_json(lab.provider.requests[-1])["body"].endswith(f"{code_of(lab)}!")
     assert "otp.text: " in lab.refused(liquid.replace("liquid", "macros") + GATEWAY)
     assert "otp.text: line 1" in lab.refused(liquid.replace("Your", "{% if %}") + GATEWAY)
-    assert "otp.syntax: expected macros or liquid" in lab.refused(OTP.replace("macros", "jinja") + GATEWAY)
+    assert "otp.syntax: expected macros or md_with_macros or liquid" in lab.refused(
+        OTP.replace("macros", "jinja") + GATEWAY
+    )
 
 
 @ROWS

@@ -9,6 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from portald.check import Level, findings
 from portald.demo.lab import end, until
 from tests.conftest import NUMBER
 from tests.seeds.conftest import CUSTOM, Check, Lab, Rows, code_in, text_of
@@ -74,9 +75,10 @@ def p2_format_only(lab: Lab) -> None:
 
 @ROWS
 def p2_no_gateway_to_skip(lab: Lab) -> None:
-    """Who skips the code needs no gateway: portald itself starts without one."""
+    """Who skips the code needs no gateway: portald itself starts without one, and finds none missing."""
     running = Running(lab.folder)
     running.config.write_text(SKIPPED.format(dir=lab.folder, port=running.port))
+    assert [found.text for found in findings(running.config) if found.level is Level.FAIL] == []
     process = running.start()
     try:
         until(lambda: opens(running.port) or process.poll() is not None, "neither up nor ended")

@@ -136,15 +136,21 @@ def c5_originator(lab: Lab) -> None:
 def c6_pin_type(lab: Lab) -> None:
     """Codes are of numbers, letters or both, and typed in any case."""
     lab.provider.say(200)
-    for device, (kind, shape) in enumerate(
-        (("numbers", "[0-9]{6}"), ("letters", "[A-Z]{6}"), ("alphanumeric", "[A-Z0-9]{6}")), start=11
-    ):
-        product = lab.make(f'[otp]\nkind = "{kind}"\ntext = "{{{{pin}}}}"\n' + CUSTOM)
+    limits = "[limits]\ntexts_per_prefix = 100\n"
+    kinds = (("numbers", True, False), ("letters", False, True), ("alphanumeric", True, True))
+    for device, (kind, digits, letters) in enumerate(kinds, start=11):
+        otp = f'[otp]\nkind = "{kind}"\nlength = 10\ntext = "{{{{pin}}}}"\n'
+        product = lab.make(otp + limits + CUSTOM + PROGRAM)
         guest = lab.guest(product, device)
         guest.ask(f"+141555526{device}")
-        code = text_of(lab.provider.requests[-1])
-        assert re.fullmatch(shape, code)
-        assert "You are online" in guest.type(code.lower())
+        assert "You are online" in guest.type(text_of(lab.provider.requests[-1]).lower())
+        lab.provider.requests.clear()
+        for n in range(8):
+            lab.program(product).create(f"+14155552{device}{n}", pinType=kind)
+        codes = "".join(map(text_of, lab.provider.requests))
+        assert re.fullmatch("[0-9A-Z]{80}", codes)
+        assert bool(re.search("[0-9]", codes)) is digits
+        assert bool(re.search("[A-Z]", codes)) is letters
     assert "otp.kind: expected numbers or letters" in lab.refused('[otp]\nkind = "emoji"\n' + CUSTOM)
 
 

@@ -145,6 +145,10 @@ RISKS: dict[str, tuple[dict[str, Any], list[str]]] = {
     "no TLS": ({"url": "http://192.0.2.1/", "bearer": "b"}, ["url: http:// shows"]),
     "no proof": ({"verify_tls": False, "bearer": "b"}, ["verify_tls: false"]),
     "nobody": ({}, ["url: nothing in the request says"]),
+    "a token without TLS": (
+        {"oauth_url": "http://192.0.2.1/token", "oauth_id": "i", "oauth_secret": "s"},
+        ["oauth_url: http:// shows"],
+    ),
     "WSO2's spelling": ({"headers": "authorisation: x"}, ["headers: HTTP's own header is Authorization"]),
 }
 
@@ -365,6 +369,12 @@ def test_authorizations(provider: Provider) -> None:
     basic = sent(provider, user="me", password=Secret("p:w")).headers["Authorization"]
     assert basic == "Basic " + base64.b64encode(b"me:p:w").decode()
     assert sent(provider, header_name="X-A", header_value=Secret("p w")).headers["X-A"] == "p w"
+
+
+def test_nothing_in_a_secret_is_a_placeholder(provider: Provider) -> None:
+    secret = "{{body}}@@x@@${y}"
+    headers = sent(provider, bearer=Secret(secret), header_name="X-A", header_value=Secret(secret)).headers
+    assert (headers["Authorization"], headers["X-A"]) == (f"Bearer {secret}", secret)
 
 
 def test_an_oauth_token_is_fetched_and_sent(provider: Provider) -> None:
