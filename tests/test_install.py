@@ -122,12 +122,14 @@ for unit in portald portald-firewall; do
     printf '[Service]\\nEnvironment=LD_LIBRARY_PATH=/opt/base/lib\\n' > /etc/systemd/system/$unit.service.d/python.conf
 done
 systemd-sysusers; systemd-tmpfiles --create portald.conf; chgrp portald /etc/portald /etc/portald/portald.toml; chmod 750 /etc/portald
+cat /out/script.toml >> /etc/portald/portald.toml; cp /out/script.lua /etc/portald/
 ip link add br-guest type bridge; ip address add 10.77.0.1/24 dev br-guest; ip link set br-guest up
 systemctl daemon-reload
 systemctl start portald-firewall portald && echo started
 sleep 2
 portalctl status --json > /out/status
 portalctl check > /out/check
+portalctl sms test +4915123456789 --provider scripted --json > /out/script
 cat /proc/sys/net/ipv4/ip_forward > /out/forward
 runuser -u portald -- /opt/portald/bin/python /out/session.py
 systemctl kill -s KILL portald; sleep 5
@@ -142,10 +144,18 @@ for unit in portald portald-firewall; do
     journalctl --no-pager -u $unit > /out/$unit.log
 done
 """
+SCRIPT_SETTINGS = """
+[[sms]]
+type = "http"
+name = "scripted"
+url = "http://127.0.0.1:9/"
+script = "/etc/portald/script.lua"
+"""
+SCRIPT = "function build(message) return { body = json({ to = message.mobile }) } end\n"
 SESSION = """
 from pathlib import Path
 from portald.store import Store
-database = Store(Path("/var/lib/portald/portald.db"))._connection
+database = Store(Path("/var/lib/portald/portald.db")).connection
 database.execute("INSERT INTO accounts (id, number, group_name, created_at) VALUES (1, '+4915123456789', 'SMS', 0)")
 database.execute("INSERT INTO sessions (account_id, zone, mac, started_at) VALUES (1, 'guest', '02:00:00:00:00:01', 0)")
 """
@@ -164,6 +174,8 @@ def booted(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     root.mkdir()
     (out / "session.py").write_text(SESSION)
     (out / "probe.sh").write_text(PROBE)
+    (out / "script.toml").write_text(SCRIPT_SETTINGS)
+    (out / "script.lua").write_text(SCRIPT)
     (folder / "probe.service").write_text(
         "[Service]\nType=oneshot\nExecStart=/bin/sh /out/probe.sh\n"
         "ExecStopPost=/bin/systemctl --no-block poweroff\n"
@@ -208,6 +220,13 @@ def test_the_confined_helper_can_do_its_work(booted: Path) -> None:
     log = read(booted / "portald-firewall.log")
     assert "event=ready" in log
     assert "level=WARNING" not in log
+
+
+def test_the_confined_daemon_can_run_a_script(booted: Path) -> None:
+    """It gets as far as the gateway, which is not there."""
+    answer = json.loads(read(booted / "script"))
+    assert (answer["provider"], answer["outcome"]) == ("scripted", "temporary")
+    assert "no connection" in answer["words"]
 
 
 def test_systemd_brings_a_killed_portald_back(booted: Path) -> None:
