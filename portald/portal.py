@@ -91,6 +91,10 @@ class Portal:
         """Return the seconds until another text may be asked for."""
         return self._exchange.resend_in(challenge)
 
+    def tracks(self, challenge: Challenge) -> bool:
+        """Tell whether it will be known if the text cannot be delivered."""
+        return self._routes.tracks(challenge.reference or "")
+
     def carriers(self) -> tuple[list[Carrier], list[Carrier]]:
         """Return the carriers to choose from, and those that have ended; empty if that is not offered.
 

@@ -120,7 +120,7 @@ class Texting:
                 {by: value, "sent": c.sent, "verified": c.verified}
                 for value, c in self._purse.conversions(by)
             ]
-            for by in ("country", "carrier")
+            for by in ("country", "prefix", "provider", "carrier")
         }
         return {"limits": rows, "closed": self._purse.closed(), "conversion": conversions}
 

@@ -107,8 +107,15 @@ def followups(product: Product) -> Followups:
 def test_a_text_that_could_not_be_delivered(
     product: Product, phone: Client, followups: Followups, tracked: Tracked
 ) -> None:
+    def page() -> str:
+        browser = product.web().test_client()
+        return browser.get(
+            "/code", base_url="http://10.77.0.1", environ_base={"REMOTE_ADDR": phone.ip}
+        ).text
+
     product.portal.request_code(phone, NUMBER)
     followups.look()
+    assert "See whether your phone can be reached" in page()
     pending = product.portal.pending(phone)
     assert pending is not None
     assert pending.delivered is None
@@ -117,10 +124,8 @@ def test_a_text_that_could_not_be_delivered(
     pending = product.portal.pending(phone)
     assert pending is not None
     assert (pending.state, pending.delivered) == (State.SENT, False)
-    page = product.web().test_client().get(
-        "/code", base_url="http://10.77.0.1", environ_base={"REMOTE_ADDR": phone.ip}
-    ).text  # fmt: skip
-    assert "Your phone seems unreachable" in page
+    assert "Your phone seems unreachable" in page()
+    assert "See whether" not in page()
     followups.look()
     assert tracked.asked == ["id1", "id1"], "what is decided is not asked again"
     # If it comes after all, it is good.

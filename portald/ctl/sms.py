@@ -134,7 +134,7 @@ def _limits(options: argparse.Namespace) -> int:
         print(f"Closed: {place['place']}, {place['why']}.")
     for by, rows in found["conversion"].items():
         for row in rows:
-            if row[by]:
+            if row[by] and by in ("country", "carrier"):
                 print(f"Codes back, {by} {row[by]}: {_share(row)}")
     if found.get("forgotten"):
         print(f"{found['forgotten']} counts start afresh.")

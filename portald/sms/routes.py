@@ -160,6 +160,11 @@ class Routes:
         way = self._by_name.get(reference.partition("|")[0])
         return way is not None and way.verifier is way.provider
 
+    def tracks(self, reference: str) -> bool:
+        """Tell whether the provider of a code can be asked what became of its text."""
+        way = self._by_name.get(reference.partition("|")[0])
+        return way is not None and hasattr(way.provider, "delivery")
+
     def delivery(self, name: str, message: str) -> Report | None:
         """Ask a provider what became of a text; ``None`` if it cannot tell.  Raises ``SmsError``."""
         way = self._by_name.get(name)

@@ -120,6 +120,7 @@ def _pages(portal: Portal, forms: Forms) -> Blueprint:
             "number": phone.mask(challenge.number),
             "policy": challenge.policy,
             "left": challenge.policy.attempts - challenge.attempts,
+            "tracked": portal.tracks(challenge) and challenge.delivered is None,
             "carrier": portal.carrier(challenge.carrier),
             "resend_in": portal.resend_in(challenge),
             "State": State,
