@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import unquote
 
 from portald import phone, texts
 from portald.config import Application, Config
@@ -286,9 +287,15 @@ def _callback(body: Mapping[str, Any], application: Application) -> str:
     if not url:
         return application.callback
     # Whom portald calls is the operator's choice: it stands where no one else can reach.
-    if not (isinstance(url, str) and url.startswith(application.callbacks or ("\0",))):
+    if not (isinstance(url, str) and url.startswith(application.callbacks or ("\0",)) and _stays(url)):
         raise ApiError(400, "invalid_param", 2019, "otpCallbackUrl is not among the callbacks set.")
     return str(url)
+
+
+def _stays(url: str) -> bool:
+    """Tell whether a URL leads where it seems to: clients and servers take dots out of paths."""
+    path = unquote(re.split("[?#]", url, maxsplit=1)[0]).replace("\\", "/")
+    return url.isascii() and url.isprintable() and not {".", ".."} & set(path.split("/"))
 
 
 def _refusal(refused: Refused) -> ApiError:

@@ -167,6 +167,8 @@ class Daemon:
         for name in (signal.SIGTERM, signal.SIGINT):
             signal.signal(name, lambda *_: stop.set())
         self._store.fail_interrupted()
+        if self._settings.otp.mode == "code" and (ended := self._store.end_unverified(time.time())):
+            log.warning("event=unverified_ended sessions=%d", ended)
         self._rounds.start()
         self._followups.start()
         for server in self._servers:

@@ -66,7 +66,7 @@ class SmsError(PortaldError):
     """A provider did not take a text; ``words`` are its own, already masked.
 
     ``reference`` is that of the code, where the text may arrive all the same.  ``of_number`` says
-    that only this number is concerned: other guests' texts are no worse for it.
+    that only this text or its number is concerned: other guests' texts are no worse for it.
     """
 
     def __init__(

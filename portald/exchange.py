@@ -136,6 +136,8 @@ class Exchange:
             return self._routes.check(challenge.reference or "", challenge.number, code)
         except SmsError as error:
             log.warning("event=code_not_judged outcome=%s words=%s", error.outcome, error.words)
+            if error.outcome is not Outcome.UNKNOWN:
+                self._store.give_guess_back(challenge.id)
             raise Refused(Reason.BUSY, retry_after=5) from None
         except Refused:
             # Its provider has declared the code dead.

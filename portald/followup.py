@@ -54,8 +54,11 @@ class Followups:
             self._ask(provider, message)
         for challenge in self._store.expire_told(self._clock()):
             self._applications.tell(challenge)
+        silent = set()
         for callback in self._store.due_callbacks(self._clock()):
-            self._call(callback)
+            # One that does not answer has its turn again at the next look, after all others.
+            if callback.application not in silent and not self._call(callback):
+                silent.add(callback.application)
 
     def _run(self) -> None:
         while not self._stop.wait(EVERY):
@@ -79,11 +82,12 @@ class Followups:
         if report is not None and report.delivered is not None:
             self._store.set_delivery(provider, report, self._clock() - WATCHED * 2)
 
-    def _call(self, callback: Callback) -> None:
+    def _call(self, callback: Callback) -> bool:
+        """Make a callback; false if there was no answer."""
         secret = self._secrets.get(callback.application)
         if secret is None:
             self._store.drop_callback(callback.id)
-            return
+            return True
         body = callback.body.encode()
         stamp = str(int(self._clock()))
         signed = hmac.new(secret.reveal().encode(), f"{stamp}.".encode() + body, hashlib.sha256)
@@ -94,9 +98,9 @@ class Followups:
         }
         try:
             answer = http.ask("POST", callback.url, data=body, headers=headers, timeout=10)
-            taken, why = 200 <= answer.status < 300, f"HTTP {answer.status}"
+            answered, taken, why = True, 200 <= answer.status < 300, f"HTTP {answer.status}"
         except SmsError as error:
-            taken, why = False, error.words
+            answered, taken, why = False, False, error.words
         if taken:
             self._store.drop_callback(callback.id)
         elif callback.tries >= len(RETRIES):
@@ -105,3 +109,4 @@ class Followups:
         else:
             log.info("event=callback_failed application=%s why=%s", callback.application, why)
             self._store.retry_callback(callback.id, self._clock() + RETRIES[callback.tries])
+        return answered

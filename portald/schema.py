@@ -117,6 +117,8 @@ def _with_secret_files(
             problems.append(f"{where}{name}: given twice, as {name} and {name}_file")
         try:
             given[name] = Path(os.path.expandvars(path)).read_text("utf-8").strip()
+            if not given[name]:
+                problems.append(f"{where}{name}_file: empty, so everybody would know it")
         except (OSError, TypeError, ValueError) as error:
             problems.append(f"{where}{name}_file: cannot be read: {error}")
             given[name] = ""

@@ -15,7 +15,8 @@ FAILURES = 3
 """Failures in a row that may pass by themselves, before the provider rests."""
 SHORTEST, LONGEST = 15.0, 600.0
 
-_AT_ONCE = {Outcome.AUTHENTICATION, Outcome.CONFIGURATION, Outcome.NO_CREDIT}
+AT_ONCE = {Outcome.AUTHENTICATION, Outcome.CONFIGURATION, Outcome.NO_CREDIT}
+"""What does not pass by itself; but one odd number may look like it."""
 _COUNTED = {Outcome.TEMPORARY, Outcome.UNKNOWN}
 _TRIAL = 60.0
 
@@ -29,6 +30,7 @@ class Breaker:
         self._failures = 0
         self._rests = 0
         self._until = 0.0
+        self._on_trial = False
         self.outcome: Outcome | None = None
         """The outcome that it rests for."""
 
@@ -42,22 +44,28 @@ class Breaker:
             if self.wait() > 0:
                 return False
             if self.outcome is not None:
-                self._until = self._clock() + _TRIAL
+                self._until, self._on_trial = self._clock() + _TRIAL, True
             return True
+
+    def spare(self) -> None:
+        """Learn nothing from a text: another one may have its trial."""
+        with self._lock:
+            if self._on_trial:
+                self._until, self._on_trial = self._clock(), False
 
     def note(self, outcome: Outcome, retry_after: float = 0) -> None:
         """Learn from what became of a text."""
         with self._lock:
             if outcome is Outcome.THROTTLED:
                 self._rest(outcome, min(max(retry_after, 5.0), LONGEST))
-            elif outcome in _AT_ONCE or outcome in _COUNTED:
+            elif outcome in AT_ONCE or outcome in _COUNTED:
                 self._failures += 1
-                if outcome in _AT_ONCE or self._failures >= FAILURES or self.outcome is not None:
-                    self._rest(outcome, max(min(SHORTEST * 2**self._rests, LONGEST), retry_after))
-                    self._rests += 1
+                if outcome in AT_ONCE or self._failures >= FAILURES or self.outcome is not None:
+                    self._rest(outcome, min(max(SHORTEST * 2**self._rests, retry_after), LONGEST))
+                    self._rests = min(self._rests + 1, 10)
             else:
                 self._failures = self._rests = 0
-                self._until, self.outcome = 0.0, None
+                self._until, self.outcome, self._on_trial = 0.0, None, False
 
     def _rest(self, outcome: Outcome, seconds: float) -> None:
-        self._until, self.outcome = self._clock() + seconds, outcome
+        self._until, self.outcome, self._on_trial = self._clock() + seconds, outcome, False

@@ -16,7 +16,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import urllib3
 
@@ -185,6 +185,13 @@ class Gateway:
             found.append("oauth_url: http:// shows the client's secret to everybody on the way")
         return found
 
+    def _literals(self) -> list[str]:
+        """Return what the operator wrote into payload and query himself: a key may be among it."""
+        tree = written.payload(self.payload, self.flat)
+        query = [value for _, value in parse_qsl(urlsplit(self.url).query)]
+        found = [leaf for leaf in [*payload.leaves(tree), *query] if isinstance(leaf, str)]
+        return [leaf for leaf in found if not payload.PLACEHOLDER.search(leaf)]
+
     def _fixed(self) -> bool:
         """Tell whether something in the request may say who we are."""
         tree = written.payload(self.payload, self.flat)
@@ -220,7 +227,8 @@ class Gateway:
         }
 
     def _ask(self, request: Mapping[str, Any], text: Text) -> http.Answer:
-        secrets = [word for word in (text.code, text.to, self.key and self.key.reveal()) if word]
+        key = self.key.reveal() if self.key else ""
+        secrets = [text.code, text.to, text.to.removeprefix("+"), key, *self._literals()]
         verify = self.verify_tls and (self.ca_file or True)
         if self.oauth_url and self.oauth_id and self.oauth_secret:
             client = tokens.client(

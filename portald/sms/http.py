@@ -240,6 +240,6 @@ def _brief(error: Exception) -> str:
 
 def _retry_after(response: requests.Response) -> float:
     try:
-        return max(0.0, float(response.headers.get("Retry-After", 0)))
+        return min(max(0.0, float(response.headers.get("Retry-After", 0))), 86_400.0)
     except ValueError:
         return 0.0

@@ -30,6 +30,7 @@ from portald.texts import measure
 
 _TOOLS = ("mmcli", "gammu", "smstools", "uqmi", "sms_tool")
 _NEEDS_DEVICE = ("uqmi", "sms_tool")
+_IN_ARGUMENTS = ("gammu", "uqmi", "sms_tool")
 _WORD = re.compile(r"[A-Za-z0-9/][A-Za-z0-9/._:-]*")
 _locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
@@ -70,14 +71,19 @@ class Modem:
         if self.tool == "smstools":
             return spool.put(Path(self.spool), text)
         ways = {"mmcli": self._mmcli, "gammu": self._gammu, "uqmi": self._uqmi, "sms_tool": self._sms_tool}
-        run = self._runner()
         lock = _locks[f"{self.tool} {self.device}"]
         if not lock.acquire(timeout=self.timeout):
             raise SmsError(Outcome.TEMPORARY, "the modem is busy with other texts")
         try:
-            return ways[self.tool](text, run)
+            return ways[self.tool](text, self._runner())  # its time begins with its turn
         finally:
             lock.release()
+
+    def warnings(self) -> list[str]:
+        """Return what works and is a risk."""
+        if self.tool not in _IN_ARGUMENTS:
+            return []
+        return [f"tool: {self.tool} gets the text as an argument, which all users of this machine can see"]
 
     def delivery(self, message: str) -> Report:
         """Return what became of a text, as far as the program tells."""
@@ -121,7 +127,8 @@ class Modem:
 
     def _uqmi(self, text: Text, run: Run) -> str:
         if not text.body.isascii():
-            raise SmsError(Outcome.CONFIGURATION, "uqmi sends unaccented letters only; use mmcli")
+            words = "uqmi sends unaccented letters only; use mmcli"
+            raise SmsError(Outcome.CONFIGURATION, words, of_number=True)
         done = run(
             "uqmi",
             "-d",

@@ -147,7 +147,7 @@ def fill_url(url: str, known: Mapping[str, str]) -> str:
     path = fill(parts.path, known, lambda value: quote(value, safe=""))
     # Servers and libraries take "." and ".." out of paths, even if they are encoded.
     if path != parts.path and {".", ".."} & set(path.split("/")):
-        raise SmsError(Outcome.CONFIGURATION, "url: a placeholder became a dot")
+        raise SmsError(Outcome.CONFIGURATION, "url: a placeholder became a dot", of_number=True)
     return parts._replace(
         path=path, query=fill(parts.query, known, lambda value: quote(value, safe=""))
     ).geturl()
@@ -158,5 +158,6 @@ def fill_headers(headers: dict[str, str], known: Mapping[str, str]) -> dict[str,
     filled = {name: value.strip() for name, value in fill(headers, known).items()}
     for name, value in filled.items():
         if not value.isprintable():
-            raise SmsError(Outcome.CONFIGURATION, f"headers.{name}: would not be one line of text")
+            words = f"headers.{name}: would not be one line of text"
+            raise SmsError(Outcome.CONFIGURATION, words, of_number=True)
     return filled

@@ -17,7 +17,7 @@ from portald.limits import MILLION
 from portald.model import Attempt, Order, Outcome, Report, Sent
 from portald.ports import Tracker, Verifier
 from portald.schema import setting, table
-from portald.sms.breaker import Breaker
+from portald.sms.breaker import AT_ONCE, Breaker
 
 log = logging.getLogger(__name__)
 
@@ -92,9 +92,7 @@ class Routes:
         ways = [way for way in self._ways(order.to, order.carrier) if way.route.enabled]
         if not ways:
             raise SmsError(Outcome.REGION_NOT_ALLOWED, "no provider is set for this number")
-        for way in ways:
-            if not way.breaker.admit():
-                continue
+        for way in _in_turn(ways):
             try:
                 return self.start_by(way, order)
             except SmsError as error:
@@ -126,7 +124,11 @@ class Routes:
         try:
             sent = way.verifier.start(replace(order, replaces=before if name == way.name else ""))
         except SmsError as error:
-            if not error.of_number:
+            if error.of_number or (
+                error.outcome is Outcome.CONFIGURATION and (order.sender or order.template)
+            ):
+                way.breaker.spare()
+            else:
                 way.breaker.note(error.outcome, error.retry_after)
             log.warning(
                 "event=text_refused provider=%s outcome=%s words=%s", way.name, error.outcome, error.words
@@ -187,3 +189,17 @@ class Routes:
         for way in self.ways:
             if way.by_carrier is bool(carrier) and way.serves(number):
                 yield way
+
+
+def _in_turn(ways: Sequence[Way]) -> Iterator[Way]:
+    """Yield those that do not rest; if there are none, those whose rest one guest may have caused.
+
+    They answer quickly, and a stranger with an odd number must not close the only way there is.
+    """
+    asked = False
+    for way in ways:
+        if way.breaker.admit():
+            asked = True
+            yield way
+    if not asked:
+        yield from (way for way in ways if way.breaker.outcome in AT_ONCE)

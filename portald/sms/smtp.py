@@ -17,6 +17,8 @@ from portald.model import Outcome
 from portald.phone import mask_all
 
 _WORDS = 200
+_MOST_BYTES = 65_536
+"""What a server may say in all: smtplib keeps every line of an answer until its last."""
 
 
 class Conversation:
@@ -53,9 +55,9 @@ class Conversation:
         """Return a server that has greeted; with a context, everything is inside TLS."""
         left, name = max(0.1, self._give_up - time.monotonic()), socket.gethostname()
         if context is None:
-            server = smtplib.SMTP(local_hostname=name, timeout=left)
+            server: smtplib.SMTP = _Plain(local_hostname=name, timeout=left)
         else:
-            server = smtplib.SMTP_SSL(local_hostname=name, timeout=left, context=self.watched(context))
+            server = _Inside(local_hostname=name, timeout=left, context=self.watched(context))
         server._host = host  # type: ignore[attr-defined]  # what certificates are compared with
         self._server = server
         code, said = server.connect(host, port)
@@ -88,6 +90,34 @@ class Conversation:
         except OSError as error:
             why = "no answer in time" if self._over else type(error).__name__
             raise SmsError(silent, f"{name}: {why}") from None
+
+
+class _Bounded:
+    """A file that ends the conversation with a server that does not stop talking."""
+
+    def __init__(self, file: Any) -> None:
+        self._file, self._left = file, _MOST_BYTES
+        self.close = file.close
+
+    def readline(self, most: int) -> bytes:
+        line: bytes = self._file.readline(most)
+        self._left -= len(line)
+        if self._left < 0:
+            raise OSError("too long an answer")
+        return line
+
+
+class _Plain(smtplib.SMTP):
+    file: Any
+
+    def getreply(self) -> tuple[int, bytes]:
+        if self.file is None and self.sock is not None:
+            self.file = _Bounded(self.sock.makefile("rb"))
+        return super().getreply()
+
+
+class _Inside(_Plain, smtplib.SMTP_SSL):
+    pass
 
 
 class _Watched:

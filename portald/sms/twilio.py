@@ -26,6 +26,10 @@ OUTCOMES = {
     20429: Outcome.THROTTLED,
     21211: Outcome.INVALID_NUMBER,
     21212: Outcome.CONFIGURATION,
+    21214: Outcome.INVALID_NUMBER,
+    21217: Outcome.INVALID_NUMBER,
+    21265: Outcome.INVALID_NUMBER,
+    21266: Outcome.INVALID_NUMBER,  # our own
     21408: Outcome.REGION_NOT_ALLOWED,
     21602: Outcome.CONFIGURATION,
     21606: Outcome.CONFIGURATION,
@@ -138,8 +142,8 @@ class Twilio:
         )
 
 
-OF_NUMBER = {60203, 60212}
-"""Verify's limits for one number; those of the account are others."""
+OF_NUMBER = {21608, 60203, 60212}
+"""A trial account's, and Verify's limits for one number; those of the account are others."""
 
 
 def failure(answer: http.Answer, outcomes: Mapping[int, Outcome]) -> SmsError:

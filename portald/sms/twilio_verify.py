@@ -82,7 +82,8 @@ class TwilioVerify:
         if answer.status == 404 or (answer.status == 200 and status in DEAD):
             raise Refused(Reason.CODE_EXPIRED)
         if answer.status == 200 and status in ("pending", "approved"):
-            return status == "approved" and body.get("to") == to
+            ours = body.get("to") == to and body.get("sid", reference) == reference
+            return status == "approved" and ours
         raise twilio.failure(answer, OUTCOMES)
 
     def _ask(self, what: str, form: dict[str, str], *secrets: Any) -> http.Answer:

@@ -35,6 +35,8 @@ OUTCOMES = {
     "9": Outcome.NO_CREDIT,
 }
 HINTS = {"29": "a demo account may text only numbers on its list of test numbers"}
+OF_NUMBER = {"15", "29"}
+"""15 depends on the country: https://api.support.vonage.com/hc/en-us/articles/204014883"""
 
 # https://developer.vonage.com/en/messaging/sms/guides/delivery-receipts
 DELIVERED = {"delivered": True, "expired": False, "failed": False, "rejected": False}
@@ -145,7 +147,8 @@ def _first_part(answer: http.Answer) -> str:
         raise SmsError(Outcome.UNKNOWN, f"not all parts were taken: {answer.words}")
     outcome = OUTCOMES.get(statuses[0], Outcome.UNKNOWN)
     hint = HINTS.get(statuses[0])
-    raise SmsError(outcome, f"{answer.words} ({hint})" if hint else answer.words, answer.retry_after)
+    words = f"{answer.words} ({hint})" if hint else answer.words
+    raise SmsError(outcome, words, answer.retry_after, of_number=statuses[0] in OF_NUMBER)
 
 
 def _params(url: str, headers: Mapping[str, str], body: bytes) -> dict[str, str]:

@@ -30,8 +30,16 @@ class Callbacks(Database):
         )
 
     def due_callbacks(self, now: float) -> list[Callback]:
-        query = "SELECT id, application, url, body, tries FROM callbacks WHERE next_at <= ? ORDER BY id"
-        rows = self.connection.execute(f"{query} LIMIT 20", (now,))
+        """Return the oldest of each application: none waits for another's many."""
+        rows = self.connection.execute(
+            """
+            SELECT id, application, url, body, tries FROM (
+                SELECT *, row_number() OVER (PARTITION BY application ORDER BY id) AS place
+                FROM callbacks WHERE next_at <= ?
+            ) WHERE place <= 20 ORDER BY place, id
+            """,
+            (now,),
+        )
         return [Callback(*row) for row in rows]
 
     def retry_callback(self, callback_id: int, at: float) -> None:

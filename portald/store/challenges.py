@@ -12,6 +12,9 @@ from portald.model import Challenge, Kind, Outcome, Policy, Sent, State
 from portald.store.quotas import Quotas, spend
 
 _OPEN_STATES = "('waiting', 'sent', 'failed')"
+# Texts are kept longer than challenges, and must not become those of another one.
+_NEXT = """(SELECT 1 + max(coalesce((SELECT max(id) FROM challenges), 0),
+                       coalesce((SELECT max(challenge_id) FROM texts), 0)))"""
 COLUMNS = """*,
     (SELECT delivered FROM texts WHERE challenge_id = challenges.id ORDER BY id DESC LIMIT 1)
     AS delivered"""
@@ -43,13 +46,19 @@ class Challenges(Quotas):
         with self.transaction() as connection:
             spend(connection, allowances, now)
             _replace(connection, opening.holder)
+            # One whose text nobody was ever asked to send leaves nothing: it did not count either.
+            connection.execute(
+                "DELETE FROM challenges WHERE holder = ? AND outcome = 'temporary'"
+                " AND NOT EXISTS (SELECT 1 FROM texts WHERE challenge_id = challenges.id)",
+                (opening.holder,),
+            )
             row = connection.execute(
                 f"""
                 INSERT INTO challenges (
-                    number, holder, zone, state, kind, length, lifetime, most_attempts,
+                    id, number, holder, zone, state, kind, length, lifetime, most_attempts,
                     carrier, price, application, callback, created_at, expires_at
                 )
-                VALUES (?, ?, ?, 'waiting', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING {COLUMNS}
+                VALUES ({_NEXT}, ?, ?, ?, 'waiting', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING {COLUMNS}
                 """,
                 (
                     opening.number, opening.holder, opening.zone,
@@ -140,6 +149,11 @@ class Challenges(Quotas):
         """Spend a code that was right; false if it was spent or replaced meanwhile."""
         with self.transaction() as connection:
             return use(connection, challenge_id, now)
+
+    def give_guess_back(self, challenge_id: int) -> None:
+        """Undo the counting of a guess that nobody judged."""
+        query = "UPDATE challenges SET attempts = max(0, attempts - 1) WHERE id = ? AND state = 'sent'"
+        self.connection.execute(query, (challenge_id,))
 
     def kill_challenge(self, challenge_id: int) -> None:
         """Leave no guess at a code that its provider has declared dead."""

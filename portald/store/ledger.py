@@ -78,16 +78,19 @@ class Ledger(Database):
     ) -> Iterator[tuple[str, Conversion]]:
         """Yield the conversions by ``country``, ``prefix``, ``provider`` or ``carrier``.
 
-        An operator's trials belong to no challenge and do not count.
+        An operator's trials belong to no challenge and do not count; nor do carriers' e-mails for
+        places, where they would close the way that brings texts.
         """
         if by not in ("country", "prefix", "provider", "carrier"):
             raise ValueError(by)
+        by_text = "AND carrier = ''" if by in ("country", "prefix") else ""
         rows = self.connection.execute(
             f"""
             SELECT {by} AS value, count(DISTINCT number) AS sent,
                    count(DISTINCT CASE WHEN verified_at IS NOT NULL THEN number END) AS verified
             FROM texts
-            WHERE at >= ? AND at <= ? AND challenge_id != 0 AND {_SENT} AND ({by} = ? OR ? IS NULL)
+            WHERE at >= ? AND at <= ? AND challenge_id != 0 AND {_SENT}
+                  {by_text} AND ({by} = ? OR ? IS NULL)
             GROUP BY {by} ORDER BY sent DESC
             """,
             (after, before, value, value),

@@ -17,7 +17,7 @@ class Quotas(Database):
         """Undo the counting of something that did not happen."""
         with self.transaction() as connection:
             connection.executemany(
-                "UPDATE quotas SET used = max(0, used - ?), streak = max(0, streak - 1) WHERE name = ?",
+                "UPDATE quotas SET used = max(0, used - ?), streak = max(-1, streak - 1) WHERE name = ?",
                 [(allowance.amount, allowance.name) for allowance in allowances],
             )
 
@@ -38,17 +38,18 @@ class Quotas(Database):
         return self.connection.execute(query, {"ending": ending}).rowcount
 
 
-# In an upsert, "quotas." is the row that is there.  A window that follows another within a day
-# carries the streak on; "1 << streak" windows make up one that has grown.
+# In an upsert, "quotas." is the row that is there; what was given back in full is opened anew.  A
+# window that follows another within a day carries the streak on; "1 << streak" windows make up one
+# that has grown.
 _SPEND = """
     INSERT INTO quotas (name, ends_at, used, streak) VALUES (:name, :now + :seconds, :amount, 0)
     ON CONFLICT (name) DO UPDATE SET
         streak = CASE
-            WHEN quotas.ends_at > :now THEN quotas.streak
+            WHEN quotas.ends_at > :now AND quotas.used > 0 THEN quotas.streak
             WHEN quotas.ends_at + :day < :now THEN 0
             ELSE min(quotas.streak + 1, :growth) END,
         ends_at = CASE
-            WHEN quotas.ends_at > :now THEN quotas.ends_at
+            WHEN quotas.ends_at > :now AND quotas.used > 0 THEN quotas.ends_at
             WHEN quotas.ends_at + :day < :now THEN :now + :seconds
             ELSE :now + :seconds * (1 << min(quotas.streak + 1, :growth)) END,
         used = CASE WHEN quotas.ends_at > :now THEN quotas.used ELSE 0 END + :amount

@@ -116,6 +116,14 @@ class Sessions(Database):
         ).fetchall()
         return [row["id"] for row in rows]
 
+    def end_unverified(self, now: float) -> int:
+        """End the sessions of numbers that nobody has proven; return how many there were."""
+        return self.connection.execute(
+            "UPDATE sessions SET ended_at = ?, end_reason = 'revoked'"
+            " WHERE ended_at IS NULL AND NOT verified",
+            (now,),
+        ).rowcount
+
     def add_reading(self, held: Mapping[int, Held], now: float) -> None:
         """Add what the kernel's counters grew by since they were last read.
 

@@ -7,6 +7,7 @@ Without JavaScript; a page that waits asks again by itself.
 from __future__ import annotations
 
 import logging
+import re
 from typing import Any
 
 from flask import Blueprint, Flask, redirect, render_template, request
@@ -19,6 +20,8 @@ from portald.web.common import Forms, make_app, refusal
 from portald.web.server import MAC
 
 log = logging.getLogger(__name__)
+
+_TAG = re.compile(r"(?=.{1,35}$)[A-Za-z]{1,8}([-_][A-Za-z0-9]{1,8})*")
 
 
 def guest_app(portal: Portal, key: bytes) -> Flask:
@@ -94,9 +97,12 @@ def _pages(portal: Portal, forms: Forms) -> Blueprint:
     def wish() -> Asking:
         known = list(portal.config.otp.texts)
         wanted = request.headers.get("X-Request-Language") or request.accept_languages.best_match(known)
+        tag = wanted or request.accept_languages.best or ""
+        agent = request.headers.get("User-Agent", "")[:300]
         return Asking(
-            language=(wanted or request.accept_languages.best or "")[:35],
-            agent=request.headers.get("User-Agent", "")[:300],
+            # Both end in requests and in texts to others: nothing but a language, and one line.
+            language=tag if _TAG.fullmatch(tag) else "",
+            agent="".join(c for c in agent if c.isascii() and c.isprintable()),
             carrier=request.form.get("carrier", "")[:64],
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from flask import Blueprint, jsonify, request
@@ -32,7 +33,11 @@ def otp_api(applications: Applications) -> Blueprint:
         return applications.who(token.strip())
 
     def body() -> dict[str, Any]:
-        given = request.get_json(silent=True)
+        try:
+            given = request.get_json(silent=True)
+            json.dumps(given, ensure_ascii=False).encode()
+        except (RecursionError, UnicodeEncodeError):  # too deep, or half a character
+            given = None
         if not isinstance(given, dict):
             raise ApiError(400, "invalid_param", 2000, "Send a JSON object.")
         return given

@@ -246,15 +246,28 @@ def test_a_number_that_cannot_get_texts_is_no_fault_of_the_provider(clock: Clock
 
 
 def test_if_all_rest_the_guest_learns_at_once_and_how_long(clock: Clock) -> None:
-    built = Built(clock, Provider(SmsError(Outcome.NO_CREDIT, "")))
-    built.failure()
+    built = Built(clock, Provider(SmsError(Outcome.TEMPORARY, "")))
+    for _ in range(3):
+        built.failure()
     failed = built.failure()
-    assert (failed.outcome, failed.retry_after) == (Outcome.NO_CREDIT, 15)
-    assert len(built.recorded) == 1
+    assert (failed.outcome, failed.retry_after) == (Outcome.TEMPORARY, 15)
+    assert len(built.recorded) == 3
     unsure = Built(clock, Provider(SmsError(Outcome.UNKNOWN, "")))
     for _ in range(3):
         unsure.failure()
     assert unsure.failure().outcome is Outcome.TEMPORARY, "this one certainly was not sent"
+
+
+@pytest.mark.parametrize("outcome", [Outcome.AUTHENTICATION, Outcome.CONFIGURATION, Outcome.NO_CREDIT])
+def test_the_only_provider_is_not_closed_by_what_one_number_may_cause(
+    outcome: Outcome, clock: Clock
+) -> None:
+    only = Provider(SmsError(outcome, ""))
+    built = Built(clock, only)
+    assert [built.failure().outcome for _ in range(3)] == [outcome] * 3
+    only.error = None
+    assert built.start() == "a|reference-4"
+    assert built.routes.ways[0].breaker.outcome is None
 
 
 def test_throttling_rests_as_long_as_the_provider_says(clock: Clock) -> None:

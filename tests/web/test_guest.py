@@ -449,7 +449,8 @@ def test_a_code_asked_for_again_is_of_the_kind_now_set(browser: Phone, product: 
         ({"Accept-Language": "de-CH,de;q=0.9,en;q=0.5"}, "de"), ({"Accept-Language": "gsw, pt-BR;q=0.9"}, "pt-BR"),
         ({"Accept-Language": "sv"}, "sv"), ({}, ""), ({"Accept-Language": "%%%;q=x"}, ""),
         ({"Accept-Language": "en", "X-Request-Language": "fr"}, "fr"),
-        ({"X-Request-Language": "x" * 100}, "x" * 35),
+        ({"X-Request-Language": "x" * 100}, ""), ({"X-Request-Language": "../call me"}, ""),
+            ({"X-Request-Language": "zh-Hans_CN"}, "zh-Hans_CN"),
     ],
 )  # fmt: skip
 def test_the_text_is_in_the_guests_language(
