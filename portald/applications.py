@@ -116,7 +116,7 @@ class Applications:
         """Judge a pin; raise ``ApiError`` unless it is the right one, in time."""
         challenge = self._find(application, otp_id)
         if not isinstance(pin, str) or not pin.strip():
-            raise ApiError(400, "invalid_param", 2022, "pin is empty.")
+            raise ApiError(400, "invalid_param", 2022, "pin is missing, empty or not a text.")
         status = self.status(challenge)
         if status in _CLOSED:
             raise ApiError(400, *_CLOSED[status])
@@ -160,13 +160,14 @@ class Applications:
         return "PENDING" if challenge.expires_at > self._clock() else "EXPIRED"
 
     def as_data(self, challenge: Challenge) -> dict[str, Any]:
-        """Return what the API tells of a code."""
+        """Return what the API tells of a code; until it is sent, ``cost`` is the most it may be."""
+        sending = challenge.state is State.WAITING
         data: dict[str, Any] = {
             "otpId": challenge.holder,
             "phoneNumber": challenge.number,
             "countryIso": phone.region(challenge.number),
             "status": self.status(challenge),
-            "cost": challenge.price / MILLION,
+            "cost": (challenge.price if sending else self._store.cost(challenge.id)) / MILLION,
             "parts": self._store.parts(challenge.id),
             "maxAttempts": challenge.policy.attempts,
             "attempts": challenge.attempts,

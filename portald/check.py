@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import shutil
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -48,9 +49,11 @@ def findings(path: Path) -> list[Finding]:
         settings = config.load(path)
     except ConfigError as error:
         return [Finding(Level.FAIL, problem) for problem in error.problems]
-    found = [Finding(Level.OK, f"{path} is valid")]
+    found: list[Finding] = []
     for look in (_numbers, _texts, _providers, _zones, _forwarding, _commands, _ruleset, _port, _state):
         found += look(settings)
+    if not any(finding.level is Level.FAIL for finding in found):
+        found.insert(0, Finding(Level.OK, f"{path} is valid"))
     return found
 
 
@@ -84,6 +87,9 @@ def _providers(settings: Config) -> Iterator[Finding]:
         return
     try:
         texts = Texts(settings)
+    except ConfigError:
+        return  # said already
+    try:
         ways = sms.make(settings.sms, lambda sender: Codes(sender, b"", texts), lambda: 0.0)
         Routes(ways, lambda attempt: None, texts.parts)
     except ConfigError as error:
@@ -101,6 +107,15 @@ def _providers(settings: Config) -> Iterator[Finding]:
             cure = "see how many codes come back on the operator's page, and have another way as well"
             yield Finding(
                 Level.WARN, "carriers are ending e-mail-to-SMS, and none tells whether a text came", cure
+            )
+        missing = [
+            program for program in getattr(way.provider, "programs", ()) if not shutil.which(program)
+        ]
+        for program in missing:
+            yield Finding(
+                Level.FAIL,
+                f"{way.name}: the command {program} is missing",
+                "install it, or set another tool",
             )
     if any(table["type"] == "sandbox" for table in settings.sms):
         yield Finding(Level.WARN, "the sandbox sends no texts", "set a real provider before guests come")

@@ -58,6 +58,7 @@ class Otp:
         "the text; {code}, {name} and {minutes} are filled in, {{pin}} and @@password@@ as well",
         "{code} is your {name} Wi-Fi code. It is good for {minutes} minutes.",
     )
+    language: str = setting("the language that text is in", "en")
     texts: dict[str, str] = table('texts in other languages: de = "…", pt-BR = "…"')
     texts_by_prefix: dict[str, str] = table('texts by beginnings of numbers, before languages: "+33" = "…"')
     syntax: str = setting(
@@ -70,6 +71,10 @@ class Otp:
     def __post_init__(self) -> None:
         one_of("mode", self.mode, ("code", "format_only"))
         one_of("syntax", self.syntax, ("macros", "md_with_macros", "liquid"))
+        for key, tags in (("language", (self.language,)), ("texts", tuple(self.texts))):
+            for tag in tags:
+                if not re.fullmatch(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8})*", tag):
+                    raise ConfigError(f"{key}: expected a language such as de or pt-BR, got {tag!r}")
 
     @property
     def policy(self) -> Policy:

@@ -67,6 +67,8 @@ class SmsError(PortaldError):
 
     ``reference`` is that of the code, where the text may arrive all the same.  ``of_number`` says
     that only this text or its number is concerned: other guests' texts are no worse for it.
+    ``vague`` says that it may be so: nothing but a status like 400 tells, and many gateways answer
+    that for a number they do not like.
     """
 
     def __init__(
@@ -76,13 +78,19 @@ class SmsError(PortaldError):
         retry_after: float = 0,
         reference: str | None = None,
         of_number: bool = False,
+        vague: bool = False,
     ) -> None:
         self.outcome = outcome
         self.words = words
         self.retry_after = retry_after
         self.reference = reference
         self.of_number = of_number
+        self.vague = vague
         super().__init__(f"{outcome}: {words}")
+
+    def retold(self, words: str, reference: str | None) -> SmsError:
+        """Return the same with other words and another reference."""
+        return SmsError(self.outcome, words, self.retry_after, reference, self.of_number, self.vague)
 
 
 class Forged(PortaldError):

@@ -61,6 +61,11 @@ def is_in(number: str, place: str) -> bool:
     return number.startswith(place) if place.startswith("+") else region(number) in _together([place])
 
 
+def calling_code(country: str) -> str:
+    """Return what a country's numbers begin with, such as ``"+49"``."""
+    return f"+{phonenumbers.country_code_for_region(country)}"
+
+
 def check_place(place: str) -> None:
     """Raise ``ConfigError`` unless it is a country or the beginning of a number."""
     if place.startswith("+"):

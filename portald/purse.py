@@ -146,7 +146,10 @@ class Purse:
         for way in self._routes.ways:
             rests_for = way.breaker.outcome
             if rests_for is not None and way.route.enabled:
-                yield Alarm(f"provider {way.name} rests: {rests_for}", _CURES.get(rests_for, _LOOK))
+                try_it = f"portalctl sms test --provider {way.name} +NUMBER"
+                cure = _CURES.get(rests_for, _LOOK).format(try_it=try_it)
+                state = "rests" if way.breaker.wait() else "may be tried again, after"
+                yield Alarm(f"provider {way.name} {state}: {rests_for}", cure)
         budget = self.budget()
         for what, limit in (("texts", "texts_limit"), ("money", "money_limit")):
             most = budget[limit]
@@ -158,6 +161,10 @@ class Purse:
                 cure = f"if that is wrong: portalctl sms limits --open {row['place']}"
                 yield Alarm(f"{row['place']} is closed: {row['why']}", cure)
         home = self._config.numbers.country
+        for place, (shut, _) in self._store.gates().items():
+            if shut and place in (home, phone.calling_code(home)):
+                cure = f"if that is wrong: portalctl sms limits --open {place}"
+                yield Alarm(f"{place}, your own country, is closed by hand", cure)
         if self.is_collapsed("country", home, self._store.gates()):
             yield Alarm(f"few codes come back from {home}, your own country", _LOOK)
 
@@ -170,7 +177,7 @@ _LOOK = "see what it said: portalctl sms log"
 _CURES = {
     Outcome.NO_CREDIT: "top up the account",
     Outcome.AUTHENTICATION: "set its key or password anew, then restart portald",
-    Outcome.CONFIGURATION: "try it: portalctl sms test +…; then mend its settings",
+    Outcome.CONFIGURATION: "try it: {try_it}; then mend its settings, and restart portald",
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from portald import limits, otp, phone
@@ -11,8 +12,9 @@ from portald.config import Config, Limits
 from portald.display import summary
 from portald.errors import ConfigError, Refused, SmsError
 from portald.limits import MILLION
-from portald.model import Order, Outcome
+from portald.model import Kind, Order, Outcome
 from portald.purse import Purse
+from portald.schema import Secret
 from portald.sms.routes import Routes, Way
 from portald.store import Store
 from portald.texts import Texts
@@ -44,6 +46,7 @@ class Texting:
                     "only": list(way.route.only),
                     "priority": way.route.priority,
                     "cost": way.route.cost,
+                    "costs": way.route.costs,
                     "note": way.route.note,
                     "sent": conversion.sent if conversion else 0,
                     "verified": conversion.verified if conversion else 0,
@@ -53,7 +56,7 @@ class Texting:
             )
         return rows
 
-    def test(self, typed: str, provider: str | None = None) -> dict[str, Any]:
+    def test(self, typed: str, provider: str | None = None, carrier: str = "") -> dict[str, Any]:
         """Send a code to a number of the operator's by one provider and tell what it answered.
 
         It passes limits and rest: whoever asks is trusted, and wants to know.
@@ -62,12 +65,19 @@ class Texting:
             number = phone.read(typed, dataclasses.replace(self._config.numbers, allowed=()))
         except Refused as refused:
             raise ConfigError(f"{typed}: {refused.reason.value.replace('_', ' ')}") from None
-        ways = [w for w in self._routes.ways if w.serves(number) and not w.by_carrier]
+        ways = [
+            w
+            for w in self._routes.ways
+            if w.route.enabled and w.serves(number) and w.by_carrier is bool(carrier)
+        ]
         way = self._routes.way(provider) if provider else next(iter(ways), None)
         if way is None:
             known = ", ".join(way.name for way in self._routes.ways)
             raise ConfigError(f"no provider {provider or 'serves this number'}; there are: {known}")
-        order = Order(0, number, self._config.otp.policy)
+        if way.by_carrier and carrier not in way.provider.carriers:
+            known = ", ".join(sorted(way.provider.carriers))
+            raise ConfigError(f"{way.name} needs the number's carrier: --carrier KEY; there are: {known}")
+        order = Order(0, number, self._config.otp.policy, carrier=carrier)
         begun = time.monotonic()
         answer: dict[str, Any] = {"provider": way.name, "number": phone.mask(number)}
         try:
@@ -163,15 +173,31 @@ class Texting:
 def shown(provider: Any) -> dict[str, Any]:
     """Return a provider's settings without what is secret: what ``repr`` hides is not shown."""
     return {
-        field.name: str(value) if not isinstance(value, (bool, int, float)) else value
+        field.name: _as_json(value)
         for field in dataclasses.fields(provider)
-        if field.init and field.repr and (value := getattr(provider, field.name)) not in (None, "", ())
+        if field.init and field.repr and (value := getattr(provider, field.name)) not in (None, "", (), {})
     }
+
+
+def _as_json(value: Any) -> Any:
+    """Return a setting as JSON has it; a secret says only that it is set."""
+    if isinstance(value, Secret):
+        return "***"
+    if isinstance(value, Mapping):
+        return {str(key): _as_json(inner) for key, inner in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [_as_json(inner) for inner in value]
+    if dataclasses.is_dataclass(value):
+        return shown(value)
+    return value if isinstance(value, (bool, int, float, str)) else str(value)
 
 
 def warnings(way: Way) -> list[str]:
     """Return what works and is not wise about a provider's settings."""
     return list(way.provider.warnings()) if hasattr(way.provider, "warnings") else []
+
+
+_CALLED = {Kind.NUMBERS: "digits", Kind.LETTERS: "letters", Kind.ALPHANUMERIC: "letters and digits"}
 
 
 def weak(config: Config) -> list[str]:
@@ -180,7 +206,9 @@ def weak(config: Config) -> list[str]:
     if config.otp.mode == "format_only":
         found.append("numbers are not proven: anybody can claim any number")
     if otp.bits(policy) < 19:
-        found.append(f"a code of {policy.length} {policy.kind} can be guessed: NIST asks for 20 bits")
+        found.append(
+            f"a code of {policy.length} {_CALLED[policy.kind]} can be guessed: NIST asks for 20 bits"
+        )
     if policy.lifetime > 600:
         found.append("a code lives longer than 10 minutes, which NIST SP 800-63B does not allow")
     return found

@@ -66,6 +66,7 @@ class Texts:
         self._name = settings.name
         self._host = _bindable(settings.web.url) if otp.bind_origin else None
         self._policy = otp.policy
+        self._language = otp.language
         self._default = _read(read, "otp.text", otp.text)
         self._by_language = {
             tag.lower(): _read(read, f"otp.texts.{tag}", text) for tag, text in otp.texts.items()
@@ -77,10 +78,6 @@ class Texts:
         for prefix in self._by_prefix:
             if not re.fullmatch(r"\+[1-9]\d{0,14}", prefix):
                 raise ConfigError(f'otp.texts_by_prefix: expected beginnings like "+33", got {prefix!r}')
-
-    @property
-    def languages(self) -> list[str]:
-        return list(self._by_language)
 
     def text(self, order: Order, code: str) -> str:
         """Return the text that brings ``code``."""
@@ -100,17 +97,20 @@ class Texts:
 
     def _all(self) -> Iterator[tuple[str, Template, str, str]]:
         for prefix, template in self._by_prefix.items():
-            yield prefix, template, prefix, ""
+            yield prefix, template, _longest_number(prefix), ""
         for tag, template in self._by_language.items():
-            yield tag, template, "", tag
-        yield "everyone else", self._default, "", ""
+            yield tag, template, _longest_number(), tag
+        others = "everyone else" if self._by_prefix or self._by_language else "everyone"
+        yield others, self._default, _longest_number(), self._language
 
     def _choose(self, order: Order) -> Template:
         longest = max((p for p in self._by_prefix if order.to.startswith(p)), key=len, default=None)
         if longest is not None:
             return self._by_prefix[longest]
         tag = order.language.lower()
-        return self._by_language.get(tag) or self._by_language.get(tag.partition("-")[0]) or self._default
+        while tag and tag not in self._by_language:  # RFC 4647, 3.4: zh-hant-tw, zh-hant, zh
+            tag = tag.rpartition("-")[0]
+        return self._by_language.get(tag, self._default)
 
     def _fill(self, template: Template, order: Order, code: str) -> str:
         values = {
@@ -170,12 +170,18 @@ def _read(read: Callable[[str], Template], where: str, source: str) -> Template:
     except Exception as error:
         raise ConfigError(f"{where}: {error}") from error
     if "\0" not in probe or not _mentions_code(source):
-        raise ConfigError(f"{where}: the guest needs {{code}} in it")
+        spelling = "{{ code }}" if read is _liquid else "{code}"
+        raise ConfigError(f"{where}: the guest needs {spelling} in it")
     return template
 
 
 def _mentions_code(source: str) -> bool:
     return re.search(r"\b(code|pin|password)\b", source) is not None
+
+
+def _longest_number(prefix: str = "+") -> str:
+    """Return a number of the most digits there can be (E.164), for templates that show it."""
+    return prefix.ljust(16, "8")
 
 
 def _longest(policy: Policy) -> str:

@@ -156,14 +156,18 @@ def test_texts_from_the_operators_side(online: Running) -> None:
 
     done = online.ctl("sms", "test", "+4915123456789")
     assert done.returncode == 0
-    assert re.match(r"sandbox answered after [\d.]+ s: accepted\nIt calls the text SM\w+\.\n", done.stdout)
+    assert re.match(r"sandbox: accepted, after [\d.]+ s\nIts id for the text: SM\w+\n", done.stdout)
     refused = online.ctl("sms", "test", "+14155550001")  # the sandbox refuses numbers that end so
     assert refused.returncode == 1
-    assert ": invalid number\nIt said: HTTP 400" in refused.stdout
+    assert ": invalid number, after" in refused.stdout
+    assert "\nWhy: HTTP 400" in refused.stdout
     answer = json.loads(online.ctl("sms", "test", "+14155550001", "--json").stdout)
     assert (answer["outcome"], answer["error"]) == ("invalid_number", "sms_provider_error")
     wrong = online.ctl("sms", "test", "12")
     assert (wrong.returncode, wrong.stderr) == (1, "portalctl: 12: number invalid\n")
+
+    by_mail = online.ctl("sms", "test", "--provider", "email", "--carrier", "verizon", "+12125550123")
+    assert by_mail.stderr == "portalctl: no provider email; there are: sandbox\n"
 
     log = online.ctl("sms", "log", "--last", "2").stdout
     assert len(log.splitlines()) == 3
@@ -171,7 +175,7 @@ def test_texts_from_the_operators_side(online: Running) -> None:
     assert "+14155550001" not in log
 
     changed = online.ctl("sms", "limits", "--set", "texts=7", "--close", "GB").stdout
-    assert re.search(r"^texts +7 +1 +settings: 500", changed, re.M)
+    assert re.search(r"^texts +7 \(settings: 500\) +1 ", changed, re.M)
     assert "Closed: GB, by hand." in changed
     assert "[###" in online.ctl("sms", "budget").stdout
     restored = online.ctl(
@@ -237,7 +241,7 @@ def test_check_tells_of_weak_codes_long_texts_and_wrong_templates(
     )
     main(["check", "--config", str(config)])
     printed = capsys.readouterr().out
-    assert "warn  a code of 4 numbers can be guessed" in printed
+    assert "warn  a code of 4 digits can be guessed" in printed
     assert "warn  a code lives longer than 10 minutes" in printed
     assert "warn  the text for ru is 2 parts" in printed
     assert "ok    texts go by sandbox\n" in printed

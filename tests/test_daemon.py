@@ -166,7 +166,7 @@ def broken(running: Running, old: str, new: str) -> None:
         (
             'type = "sandbox"',
             'type = "twillio"',
-            "portald: sms[0].type: expected one of twilio, ",
+            "portald: sms[0].type: 'twillio' is not known; did you mean 'twilio'?",
         ),
         ('type = "sandbox"', 'type = "twilio"', "portald: sms[0].account_sid: missing"),
         ("[web]", "[numbers]\ncountry = 'Germany'\n[web]", "'Germany' is not a country code"),

@@ -167,6 +167,7 @@ RUN_BY = {
     "portald sandbox": "tests/test_daemon.py",
     "portalctl sms": "tests/test_ctl.py",
     "portalctl sms test +4915123456789": "tests/test_ctl.py",
+    "portalctl sms test --provider email --carrier verizon +12125550123": "tests/test_ctl.py",
     "portalctl sms preview": "tests/test_ctl.py",
     "portalctl sms log": "tests/test_ctl.py",
     "portalctl sms budget": "tests/test_ctl.py",

@@ -43,7 +43,6 @@ ROOMS = {
     "gsm0338": {"texts"},
     "jwt": {"sms/tokens.py"},
     "smtplib": {"sms/smtp.py", "sms/email.py"},
-    "iptc": set[str](),
     "logging.handlers": set[str](),
 }
 

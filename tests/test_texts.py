@@ -121,7 +121,7 @@ def test_liquid_as_auth0_has_it(make: Make, language: str, text: str) -> None:
         ("{{ code }} {% include '/etc/passwd' %}", "'include' is not for texts"),
         ("{{ code }} {%- render 'x' %}", "'render' is not for texts"),
         ("{{ code }}{{ nothing.x }}", "nothing"),
-        ("no code", "needs {code}"),
+        ("no code", "needs {{ code }}"),
         ("{{ code", "otp.text"),
     ],
 )

@@ -16,7 +16,7 @@ from typing import Any
 from portald import __version__, config
 from portald.ctl import sms
 from portald.ctl.ask import Unreachable, ask
-from portald.ctl.show import print_json, print_table
+from portald.ctl.show import print_json, print_line, print_table
 from portald.display import ago, amount
 from portald.errors import ConfigError
 from portald.system import fail
@@ -54,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     sessions.add_argument("--ended", action="store_true", help="the latest that have ended")
     revoke = command("revoke", _revoke, "cut sessions, by their number or by MAC")
     revoke.add_argument("which", nargs="+", metavar="SESSION|MAC")
-    command("texts", _texts, "the latest texts and what the provider said")
+    command("texts", _texts, "the latest codes of guests and programs, and what became of them")
     sms.add_commands(command("sms", sms.overview, "providers, limits, budget and log of texts"), shared)
     command("check", _check, "find what is wrong before anything starts")
     return parser
@@ -77,8 +77,9 @@ def _status(options: argparse.Namespace) -> int:
             which = "The last text" if count == 1 else f"The last {count} texts"
             print(f"{which} failed; see: portalctl texts")
         for alarm in status["alarms"]:
-            print(f"! {alarm['text']}\n  -> {alarm['cure']}")
-    return 0 if status["healthy"] else 1
+            print_line(alarm["text"], "! ")
+            print_line(f"-> {alarm['cure']}", "  ")
+    return 0 if status["healthy"] and not status["alarms"] else 1
 
 
 def _sessions(options: argparse.Namespace) -> int:
@@ -158,9 +159,9 @@ def _check(options: argparse.Namespace) -> int:
         print_json([finding.as_row() for finding in found])
     else:
         for finding in found:
-            print(f"{finding.level:<5} {finding.text}")
+            print_line(finding.text, f"{finding.level:<5} ")
             if finding.cure:
-                print(f"      -> {finding.cure}")
+                print_line(f"-> {finding.cure}", " " * 6)
     return 1 if any(finding.level is Level.FAIL for finding in found) else 0
 
 

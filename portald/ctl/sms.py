@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 from portald.ctl.ask import ask
-from portald.ctl.show import print_json, print_table
+from portald.ctl.show import print_json, print_line, print_table
 from portald.display import ago
 
 
@@ -24,8 +24,9 @@ def add_commands(parser: argparse.ArgumentParser, shared: argparse.ArgumentParse
     test = command("test", _test, "send a code to a number of yours and tell what the provider answered")
     test.add_argument("number", metavar="+NUMBER")
     test.add_argument("--provider", metavar="NAME", help="this one; else the first for the number")
+    test.add_argument("--carrier", metavar="KEY", help="the number's carrier, for a provider of type email")
     log = command("log", _log, "the latest texts: provider, outcome, delivery, cost")
-    log.add_argument("--last", type=int, default=20, metavar="N")
+    log.add_argument("--last", type=int, default=20, metavar="N", help="how many, up to 1000; else 20")
     limits = command("limits", _limits, "limits, closed countries and conversion; and change them")
     limits.add_argument(
         "--set", action="append", default=[], metavar="LIMIT=N", help="until further notice"
@@ -40,7 +41,7 @@ def add_commands(parser: argparse.ArgumentParser, shared: argparse.ArgumentParse
     limits.add_argument(
         "--forget", action="append", default=[], metavar="+NUMBER|MAC", help="start its counts afresh"
     )
-    command("budget", _budget, "what was sent and spent in the running day")
+    command("budget", _budget, "what was sent and spent in the running 24 hours")
     command("preview", _preview, "every text as a guest would get it, and its parts")
 
 
@@ -64,30 +65,31 @@ def _providers(options: argparse.Namespace) -> int:
         row["for"] = " ".join(row["only"]) or "all"
     columns = [
         ("PROVIDER", "name"), ("TYPE", "type"), ("STATE", "state"), ("FOR", "for"),
-        ("A PART COSTS", "cost"), ("CODES BACK, 24 H", "back"),
+        ("COST PER PART", "cost"), ("CODES BACK, 24 H", "back"),
     ]  # fmt: skip
     print_table(rows, columns, empty="No provider is set.")
     for row in rows:
+        if row["note"]:
+            print_line(f"{row['name']}: {row['note']}")
         for warning in row["warnings"]:
-            print(f"! {row['name']}: {warning}")
+            print_line(f"{row['name']}: {warning}", "! ")
     return 0
 
 
 def _test(options: argparse.Namespace) -> int:
-    body = {"number": options.number, "provider": options.provider}
+    body = {"number": options.number, "provider": options.provider, "carrier": options.carrier}
     answer = ask(options, "POST", "/api/sms/test", body)
     sent = answer["outcome"] == "accepted"
     if options.json:
         print_json(answer)
     else:
-        took = f"{answer['provider']} answered after {answer['seconds']} s"
-        print(f"{took}: {answer['outcome'].replace('_', ' ')}")
+        print(f"{answer['provider']}: {answer['outcome'].replace('_', ' ')}, after {answer['seconds']} s")
         if answer.get("message"):
-            print(f"It calls the text {answer['message']}.")
+            print(f"Its id for the text: {answer['message']}")
         if answer["words"]:
-            print(f"It said: {answer['words']}")
+            print(f"Why: {answer['words']}")
         if answer.get("retry_after"):
-            print(f"It wants {answer['retry_after']:.0f} s of peace.")
+            print(f"It asks to be left alone for {answer['retry_after']:.0f} s.")
     return 0 if sent else 1
 
 
@@ -100,13 +102,19 @@ def _log(options: argparse.Namespace) -> int:
         row["when"] = ago(time.time() - row["at"])  # noqa: TID251, a root
         row["arrived"] = {True: "yes", False: "NO", None: None}[row["delivered"]]
         row["typed"] = "yes" if row["verified"] else None
+        row["cost"] = f"{row['cost']:g}" if row["cost"] else None
         row["way"] = f"{row['provider']} ({row['carrier']})" if row["carrier"] else row["provider"]
     columns = [
         ("WHEN", "when"), ("NUMBER", "number"), ("COUNTRY", "country"), ("PROVIDER", "way"),
         ("OUTCOME", "outcome"), ("ARRIVED", "arrived"), ("CODE BACK", "typed"), ("PARTS", "parts"),
         ("COST", "cost"), ("IT SAID", "words"),
     ]  # fmt: skip
-    print_table(rows, columns, empty="No text was sent.")
+    # Nearly all are of one part; a terminal of 80 columns has no room for saying so.
+    dull = {"parts": 1}
+    told = [
+        (title, key) for title, key in columns if any(row[key] not in (None, dull.get(key)) for row in rows)
+    ]
+    print_table(rows, told, empty="No text was sent.")
     return 0
 
 
@@ -124,11 +132,8 @@ def _limits(options: argparse.Namespace) -> int:
         print_json(found)
         return 0
     for row in found["limits"]:
-        row["changed"] = f"settings: {row['setting']}" if row["changed"] else ""
-    columns = [
-        ("LIMIT", "name"), ("MOST", "most"), ("FULLEST NOW", "fullest"), ("CHANGED", "changed"),
-        ("IT LIMITS", "help"),
-    ]  # fmt: skip
+        row["most"] = f"{row['most']:g}" + (f" (settings: {row['setting']:g})" if row["changed"] else "")
+    columns = [("LIMIT", "name"), ("MOST", "most"), ("FULLEST NOW", "fullest"), ("IT LIMITS", "help")]
     print_table(found["limits"], columns, empty="")
     for place in found["closed"]:
         print(f"Closed: {place['place']}, {place['why']}.")

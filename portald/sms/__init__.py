@@ -9,6 +9,7 @@ it carries texts (``portald.ports.Sender``) or it makes and judges the codes its
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import importlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -43,13 +44,17 @@ def find(kind: object) -> type[Any]:
     module, colon, name = path.partition(":")
     if not (module and colon and name):
         known = ", ".join((*PROVIDERS, *described()))
-        raise ConfigError(f"type: expected one of {known}, or package.module:Class, got {kind!r}")
+        near = difflib.get_close_matches(str(kind), (*PROVIDERS, *described()), 1)
+        hint = f"; did you mean {near[0]!r}?" if near else f"; known: {known}, or package.module:Class"
+        raise ConfigError(f"type: {kind!r} is not known{hint}" if kind else f"type: missing{hint}")
     try:
         found = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
         raise ConfigError(f"type: {kind!r} cannot be loaded: {error}") from error
     if not (isinstance(found, type) and dataclasses.is_dataclass(found)):
         raise ConfigError(f"type: {kind!r} is not a dataclass, so its settings are not known")
+    if not (hasattr(found, "send") or (hasattr(found, "start") and hasattr(found, "check"))):
+        raise ConfigError(f"type: {kind!r} has neither send, nor start and check")
     return found
 
 
@@ -91,7 +96,9 @@ def _way(
     rest = {key: value for key, value in table.items() if key not in common}
     kind = rest.pop("type", None)
     if "from" in rest:  # what most providers call it; a word that Python keeps for itself
-        rest.setdefault("sender", rest.pop("from"))
+        if "sender" in rest:
+            raise ConfigError("sender: given twice, as from and sender")
+        rest["sender"] = rest.pop("from")
     ready = preset(kind) if isinstance(kind, str) else None
     if ready is not None:
         found, rest = find("http"), {**ready, **rest}

@@ -82,9 +82,10 @@ class SmsGateway:
             return ""
         what = "Authentication failed" if answer.status == 401 else "Unexpected response"
         words = f"{what} while calling the SMS gateway: {answer.status} - {answer.words}"
-        # Another kind of success is none to Auth0, but the text has probably been sent.
-        outcome = Outcome.UNKNOWN if answer.status < 300 else answer.error().outcome
-        raise SmsError(outcome, words, answer.retry_after)
+        if answer.status < 300:
+            # Another kind of success is none to Auth0, but the text has probably been sent.
+            raise SmsError(Outcome.UNKNOWN, words)
+        raise answer.error().retold(words, None)
 
     def _headers(self) -> dict[str, str]:
         given = self.gateway_authentication

@@ -53,14 +53,15 @@ class Breaker:
             if self._on_trial:
                 self._until, self._on_trial = self._clock(), False
 
-    def note(self, outcome: Outcome, retry_after: float = 0) -> None:
-        """Learn from what became of a text."""
+    def note(self, outcome: Outcome, retry_after: float = 0, vague: bool = False) -> None:
+        """Learn from what became of a text; ``vague``: it may have been the number's fault."""
         with self._lock:
             if outcome is Outcome.THROTTLED:
                 self._rest(outcome, min(max(retry_after, 5.0), LONGEST))
             elif outcome in AT_ONCE or outcome in _COUNTED:
                 self._failures += 1
-                if outcome in AT_ONCE or self._failures >= FAILURES or self.outcome is not None:
+                at_once = outcome in AT_ONCE and not vague
+                if at_once or self._failures >= FAILURES or self.outcome is not None:
                     self._rest(outcome, min(max(SHORTEST * 2**self._rests, retry_after), LONGEST))
                     self._rests = min(self._rests + 1, 10)
             else:

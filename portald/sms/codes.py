@@ -40,7 +40,7 @@ class Codes:
         except SmsError as error:
             # Providers like to quote what they refuse.
             words = _without(text, error.words)
-            raise SmsError(error.outcome, words, error.retry_after, reference, error.of_number) from None
+            raise error.retold(words, reference) from None
         except Exception as error:
             # A provider from elsewhere may raise anything, and quote the text in it.
             words = _without(text, mask_all(f"{type(error).__name__}: {error}"))

@@ -65,7 +65,8 @@ class Answer:
             # The server may have failed after taking the text.  503 says it has not.
             outcome = Outcome.TEMPORARY if self.status == 503 else Outcome.UNKNOWN
             return SmsError(outcome, self.words, self.retry_after)
-        return SmsError(Outcome.CONFIGURATION, self.words)
+        # 400 and 422 may mean this number as well as our settings.
+        return SmsError(Outcome.CONFIGURATION, self.words, vague=self.status in (400, 422))
 
 
 class Late(SmsError):
@@ -124,7 +125,7 @@ def ask(
                 raise _late(timeout) from None
             if deadline.connected:
                 raise SmsError(Outcome.UNKNOWN, f"TLS broke: {_brief(error)}") from None
-            raise SmsError(Outcome.CONFIGURATION, f"TLS: {_brief(error)}") from None
+            raise SmsError(Outcome.CONFIGURATION, f"TLS: {_brief(error)}{_tls_hint(error)}") from None
         except requests.exceptions.ConnectTimeout:
             raise Late(Outcome.TEMPORARY, "no connection in time") from None
         except requests.exceptions.Timeout:
@@ -139,6 +140,14 @@ def ask(
             # Raised before anything is sent: certificates that are not there, and the like.
             outcome = Outcome.UNKNOWN if deadline.connected else Outcome.CONFIGURATION
             raise SmsError(outcome, f"cannot be asked: {type(error).__name__}") from None
+
+
+def _tls_hint(error: Exception) -> str:
+    """Return what the two commonest refusals of TLS mean."""
+    words = repr(error)
+    if "WRONG_VERSION_NUMBER" in words or "record layer failure" in words:
+        return "; nothing speaks https there: is it http://, or another port?"
+    return "; if the certificate is your own, set ca_file" if "CERTIFICATE_VERIFY_FAILED" in words else ""
 
 
 def _late(timeout: float) -> Late:
@@ -222,8 +231,13 @@ def _read(response: requests.Response, give_up: float) -> str:
 def _unconnected(error: requests.exceptions.ConnectionError) -> SmsError:
     # urllib3 tells "never connected" from "connected, then lost" only by the class inside.
     inside = repr(error)
-    if "NewConnectionError" in inside or "NameResolutionError" in inside:
-        return SmsError(Outcome.TEMPORARY, f"no connection: {_brief(error)}")
+    if "NameResolutionError" in inside:
+        return SmsError(Outcome.TEMPORARY, "no connection: the host's name is not known")
+    if "NewConnectionError" in inside:
+        why = re.search(r"\[Errno \d+\] ([A-Za-z ]+)", inside)
+        return SmsError(
+            Outcome.TEMPORARY, f"no connection: {why[1] if why else 'the host is out of reach'}"
+        )
     return SmsError(Outcome.UNKNOWN, f"the connection broke: {_brief(error)}")
 
 

@@ -63,6 +63,11 @@ class Modem:
         if not Path(self.spool).is_absolute():
             raise ConfigError(f"spool: expected a path that begins with /, got {self.spool!r}")
 
+    @property
+    def programs(self) -> tuple[str, ...]:
+        """The programs that have to be on this machine."""
+        return {"gammu": ("gammu-smsd-inject",), "smstools": ()}.get(self.tool, (self.tool,))
+
     def send(self, text: Text) -> str:
         if not re.fullmatch(r"\+[1-9][0-9]{5,14}", text.to):
             raise SmsError(Outcome.INVALID_NUMBER, "not a number in international form")

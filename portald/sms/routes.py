@@ -42,8 +42,12 @@ class Route:
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[\w.-]{0,32}", self.name, re.ASCII):
             raise ConfigError(f"name: expected a word of letters, digits, . and -, got {self.name!r}")
-        for place in (*self.only, *self.costs):
-            phone.check_place(place)
+        for key, places in (("only", self.only), ("costs", self.costs)):
+            for place in places:
+                try:
+                    phone.check_place(place)
+                except ConfigError as error:
+                    raise ConfigError(f"{key}: {error}") from None
 
     def price(self, number: str) -> int:
         """Return what a part costs, in millionths; the longest place that fits decides."""
@@ -84,12 +88,14 @@ class Routes:
         self._record = record
         self._parts = parts
         if len(self._by_name) < len(self.ways):
-            raise ConfigError("sms: two providers have the same name; give each a name of its own")
+            names = [way.name for way in self.ways]
+            twice = next(name for name in names if names.count(name) > 1)
+            raise ConfigError(f'sms: two providers are called {twice!r}; add name = "…" to one of them')
 
     def start(self, order: Order) -> Sent:
         """Send a code by the first provider that can; raise ``SmsError`` if none could."""
         failures: list[SmsError] = []
-        ways = [way for way in self._ways(order.to, order.carrier) if way.route.enabled]
+        ways = self._enabled(order.to, order.carrier)
         if not ways:
             raise SmsError(Outcome.REGION_NOT_ALLOWED, "no provider is set for this number")
         for way in _in_turn(ways):
@@ -129,15 +135,13 @@ class Routes:
             ):
                 way.breaker.spare()
             else:
-                way.breaker.note(error.outcome, error.retry_after)
+                way.breaker.note(error.outcome, error.retry_after, error.vague)
             log.warning(
                 "event=text_refused provider=%s outcome=%s words=%s", way.name, error.outcome, error.words
             )
             attempt(error.outcome, error.words, cost=cost if error.outcome is Outcome.UNKNOWN else 0)
             reference = f"{way.name}|{error.reference}" if error.reference else None
-            raise SmsError(
-                error.outcome, error.words, error.retry_after, reference, error.of_number
-            ) from None
+            raise error.retold(error.words, reference) from None
         except Exception as error:
             # A provider from elsewhere may raise anything.
             way.breaker.note(Outcome.UNKNOWN)
@@ -175,8 +179,8 @@ class Routes:
 
     def price(self, order: Order) -> int:
         """Return what a code may cost at most, in millionths of the currency."""
-        prices = [way.route.price(order.to) for way in self._ways(order.to, order.carrier)]
-        return max(prices, default=0) * self._parts(order)
+        ways = self._enabled(order.to, order.carrier)
+        return max((way.route.price(order.to) for way in ways), default=0) * self._parts(order)
 
     def way(self, name: str) -> Way | None:
         return self._by_name.get(name)
@@ -185,10 +189,13 @@ class Routes:
         """Return the carriers that e-mail-to-SMS is set up for, by key."""
         return next((w.provider.carriers for w in self.ways if w.by_carrier and w.route.enabled), {})
 
-    def _ways(self, number: str, carrier: str) -> Iterator[Way]:
-        for way in self.ways:
-            if way.by_carrier is bool(carrier) and way.serves(number):
-                yield way
+    def _enabled(self, number: str, carrier: str) -> list[Way]:
+        """Return the providers that may be asked for this text, in order."""
+        return [
+            way
+            for way in self.ways
+            if way.route.enabled and way.by_carrier is bool(carrier) and way.serves(number)
+        ]
 
 
 def _in_turn(ways: Sequence[Way]) -> Iterator[Way]:

@@ -22,9 +22,13 @@ def try_out(script: lua.Script, known: Mapping[str, str]) -> bool:
     """Run a script with samples; return whether it builds requests.  Raises ``ConfigError``."""
     try:
         builds = script.build(_message(known)) is not None
-        checks = script.check(200, "", None) is not None
     except lua.Failed as error:
         raise ConfigError(f"script: {mask_all(str(error))[:300]}") from None
+    try:
+        checks = script.check(200, "", None) is not None
+    except lua.Failed as error:
+        words = f"script: {mask_all(str(error))[:300]}; check has to stand an empty answer, without json"
+        raise ConfigError(words) from None
     if not (builds or checks):
         raise ConfigError("script: defines neither build nor check; it needs one of them")
     return builds

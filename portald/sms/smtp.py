@@ -51,6 +51,11 @@ class Conversation:
                 with contextlib.suppress(OSError):
                     socket.socket.shutdown(connected, socket.SHUT_RDWR)
 
+    @property
+    def _late(self) -> bool:
+        """Whether the time is over: a socket may notice that before the timer's thread runs."""
+        return self._over or time.monotonic() >= self._give_up
+
     def connect(self, host: str, port: int, context: ssl.SSLContext | None) -> smtplib.SMTP:
         """Return a server that has greeted; with a context, everything is inside TLS."""
         left, name = max(0.1, self._give_up - time.monotonic()), socket.gethostname()
@@ -79,16 +84,16 @@ class Conversation:
             outcome = _outcome(error, refused) if 400 <= error.smtp_code < 600 else silent
             raise SmsError(outcome, f"{name}: {_said(error)}") from None
         except (ssl.SSLEOFError, ssl.SSLZeroReturnError, smtplib.SMTPServerDisconnected) as error:
-            why = "no answer in time" if self._over else type(error).__name__
+            why = "no answer in time" if self._late else type(error).__name__
             raise SmsError(silent, f"{name}: {why}") from None
         except ssl.SSLError as error:
-            outcome = silent if sent or self._over else Outcome.CONFIGURATION
+            outcome = silent if sent or self._late else Outcome.CONFIGURATION
             raise SmsError(outcome, f"{name}: TLS: {error.reason or type(error).__name__}") from None
         except (smtplib.SMTPException, ValueError) as error:
             # Raised by smtplib itself: the server does not offer it, or it cannot be said.
             raise SmsError(Outcome.CONFIGURATION, f"{name}: {type(error).__name__}") from None
         except OSError as error:
-            why = "no answer in time" if self._over else type(error).__name__
+            why = "no answer in time" if self._late else type(error).__name__
             raise SmsError(silent, f"{name}: {why}") from None
 
 

@@ -83,6 +83,8 @@ def make_app(name: str) -> Flask:
 
 
 def wants_json() -> bool:
+    if request.path.startswith(("/api/", "/otp", "/oauth/")):
+        return True  # programs only; few of them say what they accept
     best = request.accept_mimetypes.best_match(["text/html", "application/json"])
     return best == "application/json"
 

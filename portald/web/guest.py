@@ -95,9 +95,11 @@ def _pages(portal: Portal, forms: Forms) -> Blueprint:
         return redirect("/code", 303)
 
     def wish() -> Asking:
-        known = list(portal.config.otp.texts)
-        wanted = request.headers.get("X-Request-Language") or request.accept_languages.best_match(known)
-        tag = wanted or request.accept_languages.best or ""
+        otp, accepted = portal.config.otp, request.accept_languages
+        found = accepted.best_match([otp.language, *otp.texts])
+        # Who reads the text's own language best gets it, and Liquid the tag as the guest wrote it.
+        ours = found if found in otp.texts else accepted.best
+        tag = request.headers.get("X-Request-Language") or ours or ""
         agent = request.headers.get("User-Agent", "")[:300]
         return Asking(
             # Both end in requests and in texts to others: nothing but a language, and one line.

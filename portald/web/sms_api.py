@@ -24,6 +24,12 @@ def sms_api(texting: Texting) -> Blueprint:
         if request.method == "POST" and not request.is_json:  # a form of another site cannot send this
             abort(415, "Send application/json.")
 
+    def body() -> dict[str, Any]:
+        given = request.get_json(silent=True)
+        if not isinstance(given, dict):
+            raise ConfigError("send a JSON object")
+        return given
+
     def show(name: str, look: Callable[[], Any]) -> None:
         api.add_url_rule(f"/{name}", f"show_{name}", lambda: jsonify(look()))
 
@@ -31,18 +37,22 @@ def sms_api(texting: Texting) -> Blueprint:
     show("limits", texting.limits)
     show("budget", texting.budget)
     show("preview", texting.previews)
-    show("log", lambda: texting.log(min(request.args.get("limit", 50, int), 1000)))
+    show("log", lambda: texting.log(max(1, min(request.args.get("limit", 50, int), 1000))))
 
     @api.post("/test")
     def test() -> Any:
-        given = request.get_json()
-        answer = texting.test(str(given.get("number", "")), given.get("provider"))
+        given = body()
+        provider, carrier = given.get("provider"), str(given.get("carrier") or "")
+        answer = texting.test(str(given.get("number", "")), provider and str(provider), carrier)
         # A program reads the same here as where it would ask Auth0.
         return jsonify(answer), 400 if "error" in answer else 200
 
     @api.post("/limits")
     def limits() -> Any:
-        given = request.get_json()
+        given = body()
+        for key, kind in (("set", dict), ("open", list), ("close", list), ("forget", list)):
+            if not isinstance(given.get(key, kind()), kind):
+                raise ConfigError(f"{key}: expected {'an object' if kind is dict else 'a list'}")
         for name, value in given.get("set", {}).items():
             texting.set_limit(str(name), None if value is None else str(value))
         for place in given.get("open", []):

@@ -81,7 +81,7 @@ def a2_settings_can_be_read(lab: Lab) -> None:
     assert first["settings"]["sender"] == "+1 234 567"
     assert (second["name"], second["type"]) == ("own", "sms_gateway")
     assert second["settings"]["gateway_url"] == f"{lab.provider.url}/texts"
-    assert "urn:MySmsGateway" in second["settings"]["gateway_authentication"]
+    assert second["settings"]["gateway_authentication"]["audience"] == "urn:MySmsGateway"
     assert "live-token" not in str(rows)
     assert "MySecretToSignTheToken" not in str(rows)
 

@@ -11,6 +11,7 @@ import pytest
 from portald.errors import ConfigError, SmsError
 from portald.model import Attempt, Order, Outcome, Sent, Text
 from portald.sms.breaker import Breaker
+from portald.sms.http import Answer
 from portald.sms.routes import FINAL, Route, Routes, Way
 from tests.conftest import NUMBER, Clock
 from tests.sms.test_codes import make as make_codes
@@ -195,7 +196,7 @@ def test_by_carrier_only_if_one_was_chosen(clock: Clock) -> None:
 
 
 def test_names_are_unique(clock: Clock) -> None:
-    with pytest.raises(ConfigError, match="same name"):
+    with pytest.raises(ConfigError, match="two providers are called 'a'"):
         Built(clock, Provider(), Provider(), routes=[Route(name="a"), Route(name="a")])
 
 
@@ -227,6 +228,24 @@ def test_what_does_not_pass_by_itself_rests_at_once(outcome: Outcome, clock: Clo
         built.start()
     assert (len(first.orders), len(second.orders)) == (1, 3)
     assert built.routes.ways[0].breaker.outcome is outcome
+
+
+def test_a_status_alone_makes_nobody_rest_for_one_number(clock: Clock) -> None:
+    """Many gateways answer 400 to a number they do not like: one guest must not close them for all."""
+    first = Provider(Answer(400, "no such route", 0).error())
+    built = Built(clock, first, Provider())
+    built.start()
+    assert built.routes.ways[0].breaker.wait() == 0
+    for _ in range(3):
+        built.start()
+    assert len(first.orders) == 3
+    assert built.routes.ways[0].breaker.outcome is Outcome.CONFIGURATION
+
+
+def test_a_provider_that_is_off_sets_no_price(clock: Clock) -> None:
+    routes = [Route(name="a", cost=0.05), Route(name="b", cost=5.0, enabled=False)]
+    built = Built(clock, Provider(), Provider(), routes=routes)
+    assert built.routes.price(ORDER) == 50_000
 
 
 def test_what_may_pass_rests_after_three_in_a_row(clock: Clock) -> None:

@@ -447,6 +447,7 @@ def test_a_code_asked_for_again_is_of_the_kind_now_set(browser: Phone, product: 
     ("headers", "language"),
     [
         ({"Accept-Language": "de-CH,de;q=0.9,en;q=0.5"}, "de"), ({"Accept-Language": "gsw, pt-BR;q=0.9"}, "pt-BR"),
+        ({"Accept-Language": "en-US,en;q=0.9,de;q=0.8"}, "en-US"),  # the text's own language comes first
         ({"Accept-Language": "sv"}, "sv"), ({}, ""), ({"Accept-Language": "%%%;q=x"}, ""),
         ({"Accept-Language": "en", "X-Request-Language": "fr"}, "fr"),
         ({"X-Request-Language": "x" * 100}, ""), ({"X-Request-Language": "../call me"}, ""),
