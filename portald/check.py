@@ -101,6 +101,10 @@ def _providers(settings: Config) -> Iterator[Finding]:
         yield Finding(Level.FAIL, "no provider is enabled", "set enabled = true in an [[sms]] table")
         return
     yield Finding(Level.OK, f"texts go by {', '.join(way.name for way in used)}")
+    dearest = max(way.route.cost for way in used)
+    if settings.limits.money and dearest > settings.limits.money:
+        text = f"one text costs {dearest:g}, and all of a day may cost {settings.limits.money:g}"
+        yield Finding(Level.FAIL, text, "raise money in [limits]")
     for way in used:
         yield from (Finding(Level.WARN, f"{way.name}: {text}") for text in warnings(way))
         if way.by_carrier:

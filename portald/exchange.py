@@ -180,7 +180,9 @@ class Exchange:
         else:
             # Certainly not sent, so nobody pays for it and nobody need wait.
             unsent = limits.for_unsent(self._purse.limits(), self._config.otp.resend_after, ask)
-            self._store.give_back(unsent)
+            # What has run out meanwhile is somebody else's by now.
+            age = self._clock() - challenge.created_at
+            self._store.give_back([allowance for allowance in unsent if age < allowance.seconds])
 
 
 def _order(challenge: int, wish: Wish) -> Order:

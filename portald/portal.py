@@ -98,11 +98,13 @@ class Portal:
     def carriers(self) -> tuple[list[Carrier], list[Carrier]]:
         """Return the carriers to choose from, and those that have ended; empty if that is not offered.
 
-        It is while there is a group called SMS and a provider of type email.
+        It is while there is a group called SMS and a provider of type email; carriers of countries
+        whose numbers are not allowed are no help to anybody.
         """
         if not self._routes.carriers() or not self._store.has_group(CARRIER_GROUP):
             return [], []
-        report = self.carrier_report()
+        allowed = self.config.numbers.allowed
+        report = [r for r in self.carrier_report() if not allowed or r["carrier"].country in allowed]
         today = datetime.fromtimestamp(self._clock(), UTC).date()
         working, ended = offered([row["carrier"] for row in report], today)
         # The only proof there is: whose codes do not come back has in truth ended.

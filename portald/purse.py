@@ -110,17 +110,7 @@ class Purse:
 
     def set_limit(self, name: str, value: str | None) -> None:
         """Change a limit until further notice; ``None`` goes back to the settings."""
-        if name not in _NUMBERS:
-            raise ConfigError(f"{name}: no such limit; known: {', '.join(_NUMBERS)}")
-        most: float | None = None
-        if value is not None:
-            low, high = _NUMBERS[name].metadata["low"], _NUMBERS[name].metadata["high"]
-            try:
-                most = int(value) if name in _WHOLE else float(value)
-            except ValueError:
-                raise ConfigError(f"{name}: expected a number, got {value!r}") from None
-            if not low <= most <= (high or 1_000_000):
-                raise ConfigError(f"{name}: from {low} to {high or 1_000_000}, got {value}")
+        most = read_limit(name, value)
         self._store.set_limit(name, most)
         log.info("event=limit_set name=%s most=%s", name, most)
 
@@ -172,6 +162,23 @@ class Purse:
 # Annotations are text here, as ``from __future__ import annotations`` leaves them.
 _NUMBERS = {field.name: field for field in dataclasses.fields(Limits) if field.type in ("int", "float")}
 _WHOLE = {name for name, field in _NUMBERS.items() if field.type == "int"}
+
+
+def read_limit(name: str, value: str | None) -> float | None:
+    """Return a limit as it was typed; raise ``ConfigError`` if there is none such or it cannot be."""
+    if name not in _NUMBERS:
+        raise ConfigError(f"{name}: no such limit; known: {', '.join(_NUMBERS)}")
+    if value is None:
+        return None
+    low, high = _NUMBERS[name].metadata["low"], _NUMBERS[name].metadata["high"] or 1_000_000
+    try:
+        most = int(value) if name in _WHOLE else float(value)
+    except ValueError:
+        raise ConfigError(f"{name}: expected a number, got {value!r}") from None
+    if not low <= most <= high:
+        raise ConfigError(f"{name}: from {low} to {high}, got {value}")
+    return most
+
 
 _LOOK = "see what it said: portalctl sms log"
 _CURES = {

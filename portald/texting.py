@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from portald import limits, otp, phone
@@ -13,7 +14,7 @@ from portald.display import summary
 from portald.errors import ConfigError, Refused, SmsError
 from portald.limits import MILLION
 from portald.model import Kind, Order, Outcome
-from portald.purse import Purse
+from portald.purse import Purse, read_limit
 from portald.schema import Secret
 from portald.sms.routes import Routes, Way
 from portald.store import Store
@@ -137,21 +138,39 @@ class Texting:
     def budget(self) -> dict[str, Any]:
         return self._purse.budget()
 
-    def set_limit(self, name: str, value: str | None) -> None:
-        self._purse.set_limit(name, value)
+    def change(
+        self,
+        most: Mapping[str, str | None],
+        opened: Sequence[str],
+        closed: Sequence[str],
+        forgotten: Sequence[str],
+    ) -> int:
+        """Change limits, open and close places, start counts afresh: all of it, or nothing.
 
-    def set_gate(self, place: str, closed: bool) -> None:
-        self._purse.set_gate(place, closed)
+        Returns how many counts started afresh; raises ``ConfigError`` for what cannot be.
+        """
+        for name, value in most.items():
+            read_limit(name, value)
+        for place in (*opened, *closed):
+            phone.check_place(place)
+        endings = [self._whose(which) for which in forgotten]
+        for name, value in most.items():
+            self._purse.set_limit(name, value)
+        for place in opened:
+            self._purse.set_gate(place, closed=False)
+        for place in closed:
+            self._purse.set_gate(place, closed=True)
+        return sum(map(self._store.forget_quotas, endings))
 
-    def forget(self, which: str) -> int:
-        """Start the counts of a number or a device afresh; return how many there were."""
-        if ":" in which:
-            return self._store.forget_quotas(which.lower())
+    def _whose(self, which: str) -> str:
+        """Return a device's or a number's name in the counts."""
+        if re.fullmatch(r"([0-9a-f]{2}:){5}[0-9a-f]{2}", which, re.IGNORECASE):
+            return which.lower()
         try:
-            number = phone.read(which, dataclasses.replace(self._config.numbers, allowed=()))
+            return phone.read(which, dataclasses.replace(self._config.numbers, allowed=()))
         except Refused as refused:
-            raise ConfigError(f"{which}: {refused.reason.value.replace('_', ' ')}") from None
-        return self._store.forget_quotas(number)
+            reason = refused.reason.value.replace("_", " ")
+            raise ConfigError(f"{which}: neither a whole MAC nor a number ({reason})") from None
 
     def previews(self) -> list[dict[str, Any]]:
         """Return every template as a guest would get it, with its parts."""
@@ -189,7 +208,11 @@ def _as_json(value: Any) -> Any:
         return [_as_json(inner) for inner in value]
     if dataclasses.is_dataclass(value):
         return shown(value)
-    return value if isinstance(value, (bool, int, float, str)) else str(value)
+    if isinstance(value, (bool, int, float)):
+        return value
+    text = str(value)
+    # Some providers want their key in the query.
+    return re.sub(r"\?.*", "?…", text, flags=re.DOTALL) if text.startswith("http") else text
 
 
 def warnings(way: Way) -> list[str]:

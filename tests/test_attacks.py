@@ -415,3 +415,38 @@ def test_json_that_nobody_writes(make_product: Callable[..., Product], body: str
     assert answer.status_code == 400
     assert answer.json
     assert answer.json["error"]["code"] == 2000
+
+
+def test_a_late_failure_takes_nobody_elses_pause(product: Product, phone: Client) -> None:
+    product.paused = True
+    product.portal.request_code(phone, NUMBER)
+    (late,) = product.jobs
+    product.jobs.clear()
+    product.clock.move(61)
+    product.portal.request_code(product.table.join("10.77.0.12", "02:cc:00:00:00:02"), NUMBER)
+    product.outbox.error = SmsError(Outcome.TEMPORARY, "503")
+    late()
+    assert product.store.wait_for(limits.number_pause(NUMBER), product.clock()) == 120
+
+
+def test_a_key_in_the_url_is_not_shown(
+    make_product: Callable[..., Product], clock: Clock, config: Any
+) -> None:
+    gateway = Gateway(
+        url="https://sms.example/send?apikey=SuperSecretKey&to={{mobile}}", payload={"t": "{{body}}"}
+    )
+    product = make_product(ways=[way(gateway, clock, config)])
+    (row,) = product.texting.providers()
+    assert row["settings"]["url"] == "https://sms.example/send?…"
+
+
+def test_changes_of_limits_are_all_or_none(product: Product) -> None:
+    web = product.operator().test_client()
+    for body in (
+        {"set": {"texts": "77", "foo": "3"}}, {"set": {"texts": "77"}, "close": ["GB", "Germany"]},
+        {"set": {"texts": "77"}, "forget": [":ff"]}, {"close": ["GB"], "forget": ["12"]},
+    ):  # fmt: skip
+        answer = web.post("/api/sms/limits", json=body, headers={"Host": "localhost"})
+        assert answer.status_code == 422
+    assert product.store.limits() == {}
+    assert product.store.gates() == {}

@@ -99,6 +99,7 @@ def admin_app(
             challenges=[_challenge(challenge) for challenge in portal.challenges(20)],
             providers=texting.providers(),
             budget=texting.budget(),
+            closed=texting.limits()["closed"],
             carriers=portal.carrier_report(),
             weak=weak(portal.config),
             form=forms.token("operator"),

@@ -53,13 +53,9 @@ def sms_api(texting: Texting) -> Blueprint:
         for key, kind in (("set", dict), ("open", list), ("close", list), ("forget", list)):
             if not isinstance(given.get(key, kind()), kind):
                 raise ConfigError(f"{key}: expected {'an object' if kind is dict else 'a list'}")
-        for name, value in given.get("set", {}).items():
-            texting.set_limit(str(name), None if value is None else str(value))
-        for place in given.get("open", []):
-            texting.set_gate(str(place), closed=False)
-        for place in given.get("close", []):
-            texting.set_gate(str(place), closed=True)
-        forgotten = sum(texting.forget(str(which)) for which in given.get("forget", []))
+        most = {name: None if value is None else str(value) for name, value in given.get("set", {}).items()}
+        places = [[str(word) for word in given.get(key, [])] for key in ("open", "close", "forget")]
+        forgotten = texting.change(most, *places)
         return jsonify(texting.limits() | {"forgotten": forgotten})
 
     return api
