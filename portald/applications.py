@@ -22,9 +22,9 @@ from portald import phone, texts
 from portald.config import Application, Config
 from portald.display import summary
 from portald.errors import ConfigError, PortaldError, Reason, Refused
-from portald.exchange import Exchange, Wish
+from portald.exchange import Exchange
 from portald.limits import MILLION
-from portald.model import Challenge, Kind, Outcome, Policy, State
+from portald.model import Challenge, Kind, Order, Outcome, Policy, State, Wish
 from portald.ports import Clock
 from portald.store import Store
 
@@ -92,16 +92,17 @@ class Applications:
         """Send a code; fields that are absent are as in the settings."""
         number = self._number(body)
         holder = _track_id(body)
-        wish = Wish(
-            number=number,
-            holder=holder,
-            zone=f"application:{application.id}",
+        order = Order(
+            challenge=0,
+            to=number,
             policy=_policy(body, self._config.otp.policy),
+            language=str(body.get("language", ""))[:35],
             sender=_sender(body),
             template=_template(body),
-            language=str(body.get("language", ""))[:35],
-            application=application.id,
-            callback=_callback(body, application),
+            on_portal=False,
+        )
+        wish = Wish(
+            order, holder, f"application:{application.id}", application.id, _callback(body, application)
         )
         try:
             self._exchange.ask(wish, lambda limits: replace(limits, texts_per_zone=application.texts))

@@ -6,41 +6,22 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from portald import limits, otp, phone
 from portald.config import Config, Limits
 from portald.errors import Reason, Refused, SmsError
-from portald.model import Challenge, Order, Outcome, Policy, Sent
+from portald.model import Challenge, Outcome, Sent, Wish
 from portald.ports import Clock, Later
 from portald.purse import Purse
 from portald.sms.routes import Routes
 from portald.store import Store
-from portald.store.challenges import Opening
 
 log = logging.getLogger(__name__)
 
 
 ELSEWHERE = 4
 """Guesses that providers judge at a time."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
-    """A code that somebody wants sent to ``number`` (E.164); ``zone`` is what it is counted under."""
-
-    number: str
-    holder: str
-    zone: str
-    policy: Policy
-    language: str = ""
-    ip: str = ""
-    agent: str = ""
-    carrier: str = ""
-    sender: str = ""
-    template: str = ""
-    application: str = ""
-    callback: str = ""
 
 
 class Exchange:
@@ -78,17 +59,14 @@ class Exchange:
 
         Raises ``Refused`` if a limit is reached or the country is closed; then nothing is counted.
         """
-        price = self._routes.price(_order(0, wish))
+        order = wish.order
+        price = self._routes.price(order)
         before = self.pending(wish.holder)
-        replaces = (before.reference or "") if before and before.number == wish.number else ""
-        ask = self._purse.ask(wish.number, wish.holder, wish.zone, price, wish.carrier)
+        replaces = (before.reference or "") if before and before.number == order.to else ""
+        ask = self._purse.ask(order.to, wish.holder, wish.zone, price, order.carrier)
         settings = most(self._purse.limits())
         allowances = limits.for_text(settings, self._config.otp.resend_after, ask)
-        opening = Opening(
-            wish.number, wish.holder, wish.zone, wish.policy, wish.carrier, price,
-            wish.application, wish.callback,
-        )  # fmt: skip
-        challenge = self._store.open_challenge(opening, allowances, self._clock())
+        challenge = self._store.open_challenge(wish, price, allowances, self._clock())
         if not self._later(lambda: self._send(challenge, wish, ask, replaces)):
             self._store.text_failed(challenge.id, Outcome.TEMPORARY, "too many texts at once")
             self._store.give_back(allowances)
@@ -152,7 +130,7 @@ class Exchange:
     def _send(self, challenge: Challenge, wish: Wish, ask: limits.Ask, replaces: str) -> None:
         masked = phone.mask(challenge.number)
         try:
-            sent = self._routes.start(replace(_order(challenge.id, wish), replaces=replaces))
+            sent = self._routes.start(replace(wish.order, challenge=challenge.id, replaces=replaces))
         except SmsError as error:
             log.warning(
                 "event=text_failed number=%s outcome=%s words=%s", masked, error.outcome, error.words
@@ -183,11 +161,3 @@ class Exchange:
             # What has run out meanwhile is somebody else's by now.
             age = self._clock() - challenge.created_at
             self._store.give_back([allowance for allowance in unsent if age < allowance.seconds])
-
-
-def _order(challenge: int, wish: Wish) -> Order:
-    return Order(
-        challenge=challenge, to=wish.number, policy=wish.policy, language=wish.language,
-        ip=wish.ip, agent=wish.agent, carrier=wish.carrier, sender=wish.sender, template=wish.template,
-        on_portal=not wish.application,
-    )  # fmt: skip

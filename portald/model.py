@@ -171,6 +171,18 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True)
+class Wish:
+    """An order before it is one: for whom it is, and what it is counted under."""
+
+    order: Order
+    holder: str
+    """Who may answer: the MAC of a device, or the id that an application is given."""
+    zone: str
+    application: str = ""
+    callback: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Sent:
     """A code on its way: its verifier's handle for it, never the code, and what it looks like."""
 

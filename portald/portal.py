@@ -12,8 +12,8 @@ from typing import Any
 from portald import access, limits, phone
 from portald.config import Config, Zone
 from portald.errors import FirewallError, Reason, Refused
-from portald.exchange import Exchange, Wish
-from portald.model import Challenge, Client, Conversion, End, Session
+from portald.exchange import Exchange
+from portald.model import Challenge, Client, Conversion, End, Order, Session, Wish
 from portald.ports import Clock, Firewall, Neighbours
 from portald.sms.carriers import Carrier, offered
 from portald.sms.routes import Routes
@@ -126,17 +126,16 @@ class Portal:
         number = phone.read(typed, self.config.numbers)
         if asking.carrier and asking.carrier not in {carrier.key for carrier in self.carriers()[0]}:
             raise Refused(Reason.CARRIER_CLOSED)
-        wish = Wish(
-            number=number,
-            holder=client.mac,
-            zone=client.zone,
+        order = Order(
+            challenge=0,
+            to=number,
             policy=self.config.otp.policy,
             language=asking.language,
             ip=client.ip,
             agent=asking.agent,
             carrier=asking.carrier,
         )
-        return self._exchange.ask(wish)
+        return self._exchange.ask(Wish(order, client.mac, client.zone))
 
     def resend(self, client: Client, asking: Asking = Asking()) -> Challenge:
         """Send a new code to the number the client gave before, the same way."""

@@ -18,7 +18,7 @@ from portald.config import Application, Numbers, Otp
 from portald.errors import ConfigError, Reason, Refused, SmsError
 from portald.followup import Followups
 from portald.limits import Allowance
-from portald.model import Attempt, Client, Order, Outcome, Policy, Sent, Text
+from portald.model import Attempt, Client, Order, Outcome, Sent, Text, Wish
 from portald.portal import Asking
 from portald.schema import Secret
 from portald.sms import breaker as breakers
@@ -32,7 +32,6 @@ from portald.sms.twilio import Twilio
 from portald.sms.twilio_verify import TwilioVerify
 from portald.sms.vonage import Vonage
 from portald.store import Store
-from portald.store.challenges import Opening
 from portald.texts import Texts
 from tests.conftest import KEY, NUMBER, Clock, Outbox, Product
 from tests.sms.conftest import Provider, provider
@@ -255,7 +254,7 @@ def test_what_is_given_back_makes_no_pause_shorter(store: Store, clock: Clock) -
     pause = [Allowance("pause", 1, 60, Reason.TOO_SOON, growth=5)]
 
     def spend() -> float:
-        store.open_challenge(Opening(NUMBER, "x", "z", Policy()), pause, clock())
+        store.open_challenge(Wish(Order(0, NUMBER), "x", "z"), 0, pause, clock())
         return store.wait_for("pause", clock())
 
     assert spend() == 60

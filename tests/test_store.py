@@ -25,6 +25,7 @@ from portald.model import (
     Conversion,
     End,
     Held,
+    Order,
     Outcome,
     Plan,
     Policy,
@@ -33,9 +34,9 @@ from portald.model import (
     Session,
     State,
     Usage,
+    Wish,
 )  # fmt: skip
 from portald.store import Store
-from portald.store.challenges import Opening
 from tests.conftest import NUMBER, Clock
 
 PHONE = Client("02:cc:00:00:00:01", "10.77.0.11", "guest")
@@ -46,8 +47,9 @@ ASK = limits.Ask(NUMBER, "US", True, PHONE.mac, "guest", 0)
 T = TypeVar("T")
 
 
-def opening(client: Client, number: str, attempts: int = 5) -> Opening:
-    return Opening(number, client.mac, client.zone, Policy(lifetime=LIFETIME, attempts=attempts))
+def wish(client: Client, number: str, attempts: int = 5, carrier: str = "") -> Wish:
+    policy = Policy(lifetime=LIFETIME, attempts=attempts)
+    return Wish(Order(0, number, policy, carrier=carrier), client.mac, client.zone)
 
 
 def text_sent(store: Store, challenge: Challenge, now: float, reference: str = "reference") -> None:
@@ -58,7 +60,7 @@ def sent(
     store: Store, now: float, client: Client = PHONE, number: str = NUMBER, attempts: int = 5
 ) -> Challenge:
     """Return a challenge whose text has been sent."""
-    opened = store.open_challenge(opening(client, number, attempts), [], now)
+    opened = store.open_challenge(wish(client, number, attempts), 0, [], now)
     text_sent(store, opened, now)
     found = store.challenge_of(client.mac, now)
     assert found is not None
@@ -187,7 +189,7 @@ def test_a_place_where_no_file_can_be(tmp_path: Path) -> None:
 
 def spend(store: Store, allowances: list[Allowance], now: float) -> None:
     """Use up allowances through a real use of the store."""
-    store.open_challenge(opening(PHONE, NUMBER), allowances, now)
+    store.open_challenge(wish(PHONE, NUMBER), 0, allowances, now)
 
 
 def test_a_window_begins_at_first_use_and_is_renewed_afterwards(store: Store, clock: Clock) -> None:
@@ -245,7 +247,7 @@ def test_sixty_at_once_get_exactly_the_texts_allowed(store: Store, clock: Clock)
     opened, refusals = all_at_once(
         60,
         lambda i: store.open_challenge(
-            opening(Client(f"mac{i}", "10.77.0.9", "guest"), f"+1415555{i:04}"), allowances, clock()
+            wish(Client(f"mac{i}", "10.77.0.9", "guest"), f"+1415555{i:04}"), 0, allowances, clock()
         ),
     )
     assert len({challenge.id for challenge in opened}) == 7
@@ -256,7 +258,7 @@ def test_sixty_at_once_get_exactly_the_texts_allowed(store: Store, clock: Clock)
 def test_sixty_texts_at_once_from_one_phone_leave_one_code(store: Store, clock: Clock) -> None:
     allowances = limits.for_text(Limits(), 60, ASK)
     opened, refusals = all_at_once(
-        60, lambda _: store.open_challenge(opening(PHONE, NUMBER), allowances, clock())
+        60, lambda _: store.open_challenge(wish(PHONE, NUMBER), 0, allowances, clock())
     )
     assert len(opened) == 1
     assert refusals == [Reason.TOO_SOON] * 59
@@ -266,7 +268,7 @@ def test_sixty_texts_at_once_from_one_phone_leave_one_code(store: Store, clock: 
 
 
 def test_a_challenge_is_found_again_by_its_mac(store: Store, clock: Clock) -> None:
-    opened = store.open_challenge(opening(PHONE, NUMBER), [], clock())
+    opened = store.open_challenge(wish(PHONE, NUMBER), 0, [], clock())
     assert (opened.number, opened.holder, opened.state) == (NUMBER, PHONE.mac, State.WAITING)
     assert (opened.attempts, opened.reference, opened.outcome) == (0, None, None)
     assert opened.expires_at == clock() + LIFETIME
@@ -276,7 +278,7 @@ def test_a_challenge_is_found_again_by_its_mac(store: Store, clock: Clock) -> No
 
 def test_a_new_challenge_kills_the_clients_old_one_only(store: Store, clock: Clock) -> None:
     old, foreign = sent(store, clock()), sent(store, clock(), OTHER)
-    new = store.open_challenge(opening(PHONE, OTHER_NUMBER), [], clock())
+    new = store.open_challenge(wish(PHONE, OTHER_NUMBER), 0, [], clock())
     assert store.challenge_of(PHONE.mac, clock()) == new
     assert store.challenge_of(OTHER.mac, clock()) == foreign
     assert [c.state for c in store.challenges(9)] == [State.WAITING, State.SENT, State.REPLACED]
@@ -285,8 +287,8 @@ def test_a_new_challenge_kills_the_clients_old_one_only(store: Store, clock: Clo
 
 
 def test_a_late_text_does_not_bring_a_replaced_challenge_back(store: Store, clock: Clock) -> None:
-    old = store.open_challenge(opening(PHONE, NUMBER), [], clock())
-    new = store.open_challenge(opening(PHONE, NUMBER), [], clock())
+    old = store.open_challenge(wish(PHONE, NUMBER), 0, [], clock())
+    new = store.open_challenge(wish(PHONE, NUMBER), 0, [], clock())
     text_sent(store, old, clock(), "late")
     store.text_failed(old.id, Outcome.TEMPORARY, "late")
     assert store.challenges(9)[1] == replace(old, state=State.REPLACED)
@@ -298,7 +300,7 @@ def test_a_challenge_is_decided_once(store: Store, clock: Clock) -> None:
     store.text_failed(good.id, Outcome.UNKNOWN, "late")
     assert store.challenge_of(PHONE.mac, clock()) == good
     assert (good.state, good.outcome) == (State.SENT, Outcome.ACCEPTED)
-    bad = store.open_challenge(opening(OTHER, NUMBER), [], clock())
+    bad = store.open_challenge(wish(OTHER, NUMBER), 0, [], clock())
     store.text_failed(bad.id, Outcome.NO_CREDIT, "words")
     text_sent(store, bad, clock(), "late")
     found = store.challenge_of(OTHER.mac, clock())
@@ -318,7 +320,7 @@ def test_a_code_expires(store: Store, clock: Clock) -> None:
 
 def test_no_guess_without_a_code_that_was_sent(store: Store, clock: Clock) -> None:
     assert refusal(lambda: guess(store, clock())).reason is Reason.NO_CHALLENGE
-    store.open_challenge(opening(PHONE, NUMBER), [], clock())
+    store.open_challenge(wish(PHONE, NUMBER), 0, [], clock())
     assert refusal(lambda: guess(store, clock())).reason is Reason.NO_CHALLENGE
     store.fail_interrupted()
     assert refusal(lambda: guess(store, clock())).reason is Reason.NO_CHALLENGE
@@ -343,7 +345,7 @@ def test_sixty_guesses_at_once_are_no_more_than_the_attempts(
 
 def test_interrupted_texts_fail_and_the_others_stay(store: Store, clock: Clock) -> None:
     kept = sent(store, clock(), OTHER)
-    store.open_challenge(opening(PHONE, NUMBER), [], clock())
+    store.open_challenge(wish(PHONE, NUMBER), 0, [], clock())
     store.fail_interrupted()
     failed = store.challenge_of(PHONE.mac, clock())
     assert failed is not None
@@ -362,7 +364,7 @@ def test_cancel_drops_the_clients_challenge_only(store: Store, clock: Clock) -> 
 
 
 def test_latest_challenges_come_first(store: Store, clock: Clock) -> None:
-    made = [store.open_challenge(opening(PHONE, NUMBER), [], clock()).id for _ in range(5)]
+    made = [store.open_challenge(wish(PHONE, NUMBER), 0, [], clock()).id for _ in range(5)]
     assert [challenge.id for challenge in store.challenges(3)] == made[:1:-1]
 
 
@@ -755,7 +757,7 @@ def test_whoever_comes_by_carrier_is_in_the_group_for_it(store: Store, clock: Cl
     store.connection.execute("INSERT INTO groups (name, plan) VALUES ('hotel', 'unlimited')")
     first, _ = store.open_session(sent(store, clock()), PHONE, "hotel", clock())
     assert first.account.group == "hotel"
-    opened = store.open_challenge(replace(opening(PHONE, NUMBER), carrier="x"), [], clock())
+    opened = store.open_challenge(wish(PHONE, NUMBER, carrier="x"), 0, [], clock())
     text_sent(store, opened, clock())
     second, _ = store.open_session(opened, PHONE, "SMS", clock())
     assert second.account.group == "SMS"

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from portald.errors import Reason, Refused
 from portald.limits import Allowance
-from portald.model import Challenge, Kind, Outcome, Policy, Sent, State
+from portald.model import Challenge, Kind, Outcome, Policy, Sent, State, Wish
 from portald.store.quotas import Quotas, spend
 
 _OPEN_STATES = "('waiting', 'sent', 'failed')"
@@ -20,37 +19,25 @@ COLUMNS = """*,
     AS delivered"""
 
 
-@dataclass(frozen=True, slots=True)
-class Opening:
-    """What is known of a challenge before its text is sent."""
-
-    number: str
-    holder: str
-    zone: str
-    policy: Policy
-    carrier: str = ""
-    price: int = 0
-    application: str = ""
-    callback: str = ""
-
-
 class Challenges(Quotas):
     """A challenge belongs to its holder: a device's MAC, or the id an application was given."""
 
-    def open_challenge(self, opening: Opening, allowances: Iterable[Allowance], now: float) -> Challenge:
+    def open_challenge(
+        self, wish: Wish, price: int, allowances: Iterable[Allowance], now: float
+    ) -> Challenge:
         """Count a text and open its challenge; the holder's earlier codes die.
 
         Raises ``Refused`` and changes nothing if an allowance is used up.
         """
-        policy = opening.policy
+        order, policy = wish.order, wish.order.policy
         with self.transaction() as connection:
             spend(connection, allowances, now)
-            _replace(connection, opening.holder)
+            _replace(connection, wish.holder)
             # One whose text nobody was ever asked to send leaves nothing: it did not count either.
             connection.execute(
                 "DELETE FROM challenges WHERE holder = ? AND outcome = 'temporary'"
                 " AND NOT EXISTS (SELECT 1 FROM texts WHERE challenge_id = challenges.id)",
-                (opening.holder,),
+                (wish.holder,),
             )
             row = connection.execute(
                 f"""
@@ -61,9 +48,9 @@ class Challenges(Quotas):
                 VALUES ({_NEXT}, ?, ?, ?, 'waiting', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING {COLUMNS}
                 """,
                 (
-                    opening.number, opening.holder, opening.zone,
+                    order.to, wish.holder, wish.zone,
                     policy.kind, policy.length, policy.lifetime, policy.attempts,
-                    opening.carrier, opening.price, opening.application, opening.callback,
+                    order.carrier, price, wish.application, wish.callback,
                     now, now + policy.lifetime,
                 ),
             ).fetchone()  # fmt: skip
