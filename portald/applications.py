@@ -304,7 +304,9 @@ def _refusal(refused: Refused) -> ApiError:
     reason = refused.reason
     if reason is Reason.COUNTRY_CLOSED:
         return ApiError(400, "NoCoverage", 2020, "No texts are sent to this country.")
-    return ApiError(429, "rate_limit", 1429, f"{reason.value}", retry_after=refused.retry_after or 60)
+    return ApiError(
+        429, "rate_limit", 1429, f"{reason.value}: see Retry-After", retry_after=refused.retry_after or 60
+    )
 
 
 def _date(at: float) -> str:

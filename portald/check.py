@@ -6,10 +6,12 @@ import os
 import pwd
 import shutil
 import socket
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from pyroute2 import IPRoute
@@ -20,7 +22,7 @@ from portald.errors import ConfigError, FirewallError
 from portald.firewall import commands
 from portald.helper import backend
 from portald.sms.codes import Codes
-from portald.sms.routes import Routes
+from portald.sms.routes import Routes, Way
 from portald.texting import warnings, weak
 from portald.texts import Texts
 
@@ -52,6 +54,7 @@ def findings(path: Path) -> list[Finding]:
     found: list[Finding] = []
     for look in (_numbers, _texts, _providers, _zones, _forwarding, _commands, _ruleset, _port, _state):
         found += look(settings)
+    found += _secrets(path)
     if not any(finding.level is Level.FAIL for finding in found):
         found.insert(0, Finding(Level.OK, f"{path} is valid"))
     return found
@@ -123,19 +126,53 @@ def _providers(settings: Config) -> Iterator[Finding]:
             )
     if any(table["type"] == "sandbox" for table in settings.sms):
         yield Finding(Level.WARN, "the sandbox sends no texts", "set a real provider before guests come")
-    for table in settings.sms:
-        url = urlsplit(str(table.get("url", "http://127.0.0.1:8025")))
-        if table["type"] == "sandbox" and not _reachable(url.hostname or "", url.port or 80):
-            text = f"the sandbox does not answer at {url.netloc}"
-            yield Finding(Level.FAIL, text, "start it beside portald: portald sandbox")
+    for way in used:
+        yield from _reach(way)
 
 
-def _reachable(host: str, port: int) -> bool:
+def _reach(way: Way) -> Iterator[Finding]:
+    """Look whether something listens where texts go to."""
+    provider = way.provider
+    url = urlsplit(str(getattr(provider, "url", "") or getattr(provider, "gateway_url", "")))
+    host = url.hostname or getattr(provider, "host", None)
+    port = url.port or getattr(provider, "port", None) or (443 if url.scheme == "https" else 80)
+    if not host or "{" in host:
+        return
     try:
         socket.create_connection((host, port), 2).close()
-    except OSError:
-        return False
-    return True
+    except OSError as error:
+        why = error.strerror or "no answer in time"
+        if way.kind == "sandbox":
+            text = f"the sandbox does not answer at {url.netloc}"
+            yield Finding(Level.FAIL, text, "start it beside portald: portald sandbox")
+        else:
+            cure = "look at the address, and at this machine's own way to the internet"
+            yield Finding(Level.WARN, f"{way.name}: nothing answers at {host} port {port}: {why}", cure)
+
+
+def _secrets(path: Path) -> Iterator[Finding]:
+    """Look whether secrets are for portald's eyes only; they are read by now, and only the file tells."""
+    table = tomllib.loads(path.read_text("utf-8"))
+    for key, name in _files(table):
+        file = Path(os.path.expandvars(name))
+        try:
+            if file.stat().st_mode & 0o007:
+                yield Finding(Level.WARN, f"{key}: everybody can read {file}", f"chmod o= {file}")
+        except OSError:
+            pass  # said already
+
+
+def _files(value: Any) -> Iterator[tuple[str, str]]:
+    """Yield the keys and paths of files that hold secrets."""
+    if isinstance(value, list):
+        for inner in value:
+            yield from _files(inner)
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            if key.endswith("_file") and key not in ("ca_file", "carriers_file") and isinstance(inner, str):
+                yield key, inner
+            else:
+                yield from _files(inner)
 
 
 def _zones(settings: Config) -> Iterator[Finding]:

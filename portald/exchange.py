@@ -113,7 +113,7 @@ class Exchange:
         try:
             return self._routes.check(challenge.reference or "", challenge.number, code)
         except SmsError as error:
-            log.warning("event=code_not_judged outcome=%s words=%s", error.outcome, error.words)
+            log.warning("event=code_not_judged outcome=%s words=%r", error.outcome, error.words)
             if error.outcome is not Outcome.UNKNOWN:
                 self._store.give_guess_back(challenge.id)
             raise Refused(Reason.BUSY, retry_after=5) from None
@@ -133,7 +133,7 @@ class Exchange:
             sent = self._routes.start(replace(wish.order, challenge=challenge.id, replaces=replaces))
         except SmsError as error:
             log.warning(
-                "event=text_failed number=%s outcome=%s words=%s", masked, error.outcome, error.words
+                "event=text_failed number=%s outcome=%s words=%r", masked, error.outcome, error.words
             )
             self._not_sent(challenge, ask, error)
         except Exception:

@@ -75,7 +75,7 @@ class Followups:
             report = self._routes.delivery(provider, message)
         except SmsError as error:
             log.info(
-                "event=delivery_unknown provider=%s outcome=%s words=%s",
+                "event=delivery_unknown provider=%s outcome=%s words=%r",
                 provider, error.outcome, error.words,
             )  # fmt: skip
             return

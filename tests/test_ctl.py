@@ -8,6 +8,7 @@ import json
 import os
 import pty
 import re
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -260,3 +261,28 @@ def test_check_tells_of_weak_codes_long_texts_and_wrong_templates(
     assert main(["check", "--config", str(config)]) == 1
     printed = capsys.readouterr().out
     assert re.search(r"FAIL  sms\[0\]\.payload: .*line 2, column 18", printed), printed
+
+
+def test_check_looks_at_files_of_secrets_and_at_where_texts_go(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    token = tmp_path / "token"
+    token.write_text("a-token-of-some-length")
+    token.chmod(0o604)
+    with socket.create_server(("127.0.0.1", 0)) as listening, socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # bound but not listening
+        there, nowhere = listening.getsockname()[1], taken.getsockname()[1]
+        config = tmp_path / "portald.toml"
+        config.write_text(
+            f'state_dir = "{tmp_path}"\nrun_dir = "{tmp_path}"\n[firewall]\nbackend = "memory"\n'
+            '[[zones]]\ninterface = "lo"\nnetworks = ["127.0.0.0/8"]\naddress = "127.0.0.1"\n'
+            f'[[sms]]\ntype = "http"\nname = "there"\nurl = "http://127.0.0.1:{there}/"\n'
+            f'bearer_file = "{token}"\n[[sms]]\ntype = "http"\nname = "nowhere"\n'
+            f'url = "http://127.0.0.1:{nowhere}/"\nbearer_file = "{token}"\n'
+        )
+        main(["check", "--config", str(config)])
+    printed = capsys.readouterr().out
+    assert printed.count("warn  bearer_file: everybody can read") == 2
+    assert f"chmod o= {token}" in printed
+    assert f"warn  nowhere: nothing answers at 127.0.0.1 port {nowhere}: Connection refused" in printed
+    assert "there: nothing" not in printed.replace("nowhere: nothing", "")

@@ -137,7 +137,7 @@ class Routes:
             else:
                 way.breaker.note(error.outcome, error.retry_after, error.vague)
             log.warning(
-                "event=text_refused provider=%s outcome=%s words=%s", way.name, error.outcome, error.words
+                "event=text_refused provider=%s outcome=%s words=%r", way.name, error.outcome, error.words
             )
             attempt(error.outcome, error.words, cost=cost if error.outcome is Outcome.UNKNOWN else 0)
             reference = f"{way.name}|{error.reference}" if error.reference else None

@@ -120,7 +120,7 @@ def test_every_refusal_is_logged_with_its_provider(clock: Clock, caplog: pytest.
     caplog.set_level(logging.INFO)
     Built(clock, Provider(SmsError(Outcome.NO_CREDIT, "no money")), Provider()).start()
     assert [record.getMessage() for record in caplog.records] == [
-        "event=text_refused provider=a outcome=no_credit words=no money"
+        "event=text_refused provider=a outcome=no_credit words='no money'"
     ]
 
 

@@ -331,7 +331,11 @@ def test_countries_that_are_closed(make_product: Callable[..., Product]) -> None
 def test_limits_are_the_numbers_and_the_applications(api: Api) -> None:
     api.create()
     status, data = api.ask("POST", "/otp", {"phoneNumber": NUMBER})
-    assert (status, data["error"]["type"], data["error"]["message"]) == (429, "rate_limit", "too_soon")
+    assert (status, data["error"]["type"], data["error"]["message"]) == (
+        429,
+        "rate_limit",
+        "too_soon: see Retry-After",
+    )
     api.create(phoneNumber="+14155552672")
     api.create(phoneNumber="+14155552673")
     assert api.ask("POST", "/otp", {"phoneNumber": "+14155552674"})[0] == 429
