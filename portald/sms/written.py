@@ -86,6 +86,8 @@ def _hint(text: str, place: int, error: json.JSONDecodeError) -> str:
         return '; replace typographic quotation marks (“ ”) by straight ones (")'
     if error.msg == "Extra data" and text[place] in "}]":
         return f"; there is one {text[place]} too many"
+    if not text[place:].strip():
+        return "; is a } or ] missing at the end?"
     if "=" in text and "{" not in text.replace("{{", ""):
         return "; this looks like a form: set content_type to form"
     return ""

@@ -417,6 +417,7 @@ def test_format_only_lets_in_without_a_code_and_says_so(make_product: Callable[.
     browser = Phone(product)
     page = browser.get("/").text
     assert "Go online" in page
+    assert "Step 1 of 2" in page
     assert "text you a code" not in page
     assert browser.ask("12").status_code == 422
     assert browser.ask("+18005551234").status_code == 422
