@@ -17,7 +17,9 @@ import pytest
 from portald import config, sms
 from portald.ctl.main import _parser as ctl_parser
 from portald.daemon import _parser as daemon_parser
-from portald.sms import presets
+from portald.errors import SmsError
+from portald.model import Text
+from portald.sms import lua, presets
 from portald.sms.codes import Codes
 from portald.sms.routes import Route, Routes
 from portald.texts import Texts
@@ -26,6 +28,7 @@ ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
 SETTINGS = ROOT / "docs/settings.md"
 TEXTS = ROOT / "docs/texts.md"
+TEXT: Any = None  # templates, which no example here needs
 DOCUMENTS = [
     README,
     *(ROOT / name for name in ("CHANGELOG.md", "CONTRIBUTING.md")),
@@ -235,6 +238,30 @@ def test_the_commented_examples_are_valid_too(tmp_path: Path) -> None:
     settings = usable(text, tmp_path)
     assert {table["type"] for table in settings.sms} == {"twilio", "http", "sandbox"}
     assert settings.numbers.allowed
+
+
+def test_the_class_of_ones_own_is_a_provider(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (block,) = blocks("python")
+    (tmp_path / "mysms.py").write_text(block)
+    monkeypatch.syspath_prepend(tmp_path)
+    (way,) = sms.make(
+        [{"type": "mysms:Mine", "key": "k"}], lambda sender: Codes(sender, b"", TEXT), lambda: 0.0
+    )
+    with pytest.raises(SmsError, match="its words"):
+        way.provider.send(Text("+14155552671", "1"))
+
+
+def test_the_script_is_one(tmp_path: Path) -> None:
+    (block,) = blocks("lua")
+    (tmp_path / "example.lua").write_text(block)
+    script = lua.load(str(tmp_path / "example.lua"))
+    built = script.build({"mobile": "+14155552671", "body": "739126 is it"})
+    assert built is not None
+    assert built["url"] == "https://sms.example.net/v1"
+    assert (built["headers"], built["body"]) == ({"X-To": "+14155552671"}, {"text": "739126 is it"})
+    assert script.check(200, "", {"ok": True, "id": "m1"}) == (True, "m1", "")
+    good, _, problem = script.check(200, "", {}) or (None, "", "")
+    assert (good, problem) == (False, "no_credit: top up")
 
 
 def test_every_type_of_provider_is_explained() -> None:
