@@ -135,13 +135,18 @@ def _reach(way: Way) -> Iterator[Finding]:
     provider = way.provider
     url = urlsplit(str(getattr(provider, "url", "") or getattr(provider, "gateway_url", "")))
     host = url.hostname or getattr(provider, "host", None)
-    port = url.port or getattr(provider, "port", None) or (443 if url.scheme == "https" else 80)
+    try:
+        given = url.port
+    except ValueError as error:
+        yield Finding(Level.FAIL, f"{way.name}: url: {error}")
+        return
+    port = given or getattr(provider, "port", None) or (443 if url.scheme == "https" else 80)
     if not host or "{" in host:
         return
     try:
         socket.create_connection((host, port), 2).close()
-    except OSError as error:
-        why = error.strerror or "no answer in time"
+    except (OSError, UnicodeError) as error:
+        why = getattr(error, "strerror", None) or "no answer in time"
         if way.kind == "sandbox":
             text = f"the sandbox does not answer at {url.netloc}"
             yield Finding(Level.FAIL, text, "start it beside portald: portald sandbox")

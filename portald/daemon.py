@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from portald import __version__, config, phone, sms
@@ -129,6 +129,7 @@ class Daemon:
         exchange = Exchange(settings, store, routes, purse, time.time, self._pool.later)
         applications = Applications(settings, store, exchange, key, time.time)
         exchange.changed = applications.tell
+        self._exchange = exchange
         self._followups = Followups(settings, store, routes, applications, time.time)
         portal = Portal(
             settings,
@@ -166,7 +167,7 @@ class Daemon:
         stop = threading.Event()
         for name in (signal.SIGTERM, signal.SIGINT):
             signal.signal(name, lambda *_: stop.set())
-        self._store.fail_interrupted()
+        self._exchange.fail_interrupted()
         if self._settings.otp.mode == "code" and (ended := self._store.end_unverified(time.time())):
             log.warning("event=unverified_ended sessions=%d", ended)
         self._rounds.start()
@@ -210,8 +211,13 @@ class Pool:
     def later(self, job: Callable[[], None]) -> bool:
         if not self._room.acquire(blocking=False):
             return False
-        self._executor.submit(job).add_done_callback(lambda _: self._room.release())
+        self._executor.submit(job).add_done_callback(self._done)
         return True
+
+    def _done(self, future: Future[None]) -> None:
+        self._room.release()
+        if not future.cancelled() and (error := future.exception()):
+            log.error("event=job_failed", exc_info=error)
 
     def stop(self) -> None:
         self._executor.shutdown(wait=True, cancel_futures=True)

@@ -61,15 +61,14 @@ class Exchange:
         """
         order = wish.order
         price = self._routes.price(order)
-        before = self.pending(wish.holder)
-        replaces = (before.reference or "") if before and before.number == order.to else ""
+        replaces = self._store.code_before(wish.holder, order.to, self._clock())
         ask = self._purse.ask(order.to, wish.holder, wish.zone, price, order.carrier)
         settings = most(self._purse.limits())
         allowances = limits.for_text(settings, self._config.otp.resend_after, ask)
         challenge = self._store.open_challenge(wish, price, allowances, self._clock())
         if not self._later(lambda: self._send(challenge, wish, ask, replaces)):
             self._store.text_failed(challenge.id, Outcome.TEMPORARY, "too many texts at once")
-            self._store.give_back(allowances)
+            self._store.give_back(allowances, challenge.created_at)
             raise Refused(Reason.BUSY, retry_after=5)
         return challenge
 
@@ -87,8 +86,9 @@ class Exchange:
         number, reference = (pending.number, pending.reference) if pending else ("", None)
         allowances = limits.for_guess(self._purse.limits(), holder, number)
         with self._room_to_ask(reference or ""):
-            challenge = self._store.take_guess(holder, allowances, self._clock())
-            right = self._compare(challenge, code)
+            now = self._clock()
+            challenge = self._store.take_guess(holder, allowances, now)
+            right = self._compare(challenge, code, allowances, now)
         if not right:
             last = challenge.attempts >= challenge.policy.attempts
             if last:
@@ -109,13 +109,17 @@ class Exchange:
         else:
             raise Refused(Reason.BUSY, retry_after=2)
 
-    def _compare(self, challenge: Challenge, code: str) -> bool:
+    def _compare(
+        self, challenge: Challenge, code: str, allowances: list[limits.Allowance], counted_at: float
+    ) -> bool:
         try:
             return self._routes.check(challenge.reference or "", challenge.number, code)
         except SmsError as error:
             log.warning("event=code_not_judged outcome=%s words=%r", error.outcome, error.words)
             if error.outcome is not Outcome.UNKNOWN:
-                self._store.give_guess_back(challenge.id)
+                self._store.give_guess_back(challenge.id, allowances, counted_at)
+            elif challenge.attempts >= challenge.policy.attempts:
+                self.changed(challenge)
             raise Refused(Reason.BUSY, retry_after=5) from None
         except Refused:
             # Its provider has declared the code dead.
@@ -127,8 +131,20 @@ class Exchange:
         """Drop the holder's pending challenge; false if there is none."""
         return self._store.cancel_challenge(holder)
 
+    def fail_interrupted(self) -> None:
+        """Tell of the texts that were on their way when portald stopped."""
+        for challenge in self._store.fail_interrupted():
+            self.changed(challenge)
+
+    def limits_in_force(self) -> Limits:
+        """Return the settings' limits as the operator has changed them since."""
+        return self._purse.limits()
+
     def _send(self, challenge: Challenge, wish: Wish, ask: limits.Ask, replaces: str) -> None:
         masked = phone.mask(challenge.number)
+        if not self._store.is_waiting(challenge.id):
+            self._not_sent(challenge, ask, SmsError(Outcome.TEMPORARY, "nobody waits for it any more"))
+            return
         try:
             sent = self._routes.start(replace(wish.order, challenge=challenge.id, replaces=replaces))
         except SmsError as error:
@@ -138,8 +154,8 @@ class Exchange:
             self._not_sent(challenge, ask, error)
         except Exception:
             log.exception("event=text_failed number=%s outcome=unknown", masked)
+            # It may be missing in the ledger, so all that was set aside for it stays spent.
             self._store.text_failed(challenge.id, Outcome.UNKNOWN, "the provider failed; see the log")
-            self._purse.settle(challenge)
         else:
             log.info("event=text_sent number=%s holder=%s", masked, challenge.holder)
             self._store.text_sent(challenge.id, sent, self._clock())
@@ -158,6 +174,4 @@ class Exchange:
         else:
             # Certainly not sent, so nobody pays for it and nobody need wait.
             unsent = limits.for_unsent(self._purse.limits(), self._config.otp.resend_after, ask)
-            # What has run out meanwhile is somebody else's by now.
-            age = self._clock() - challenge.created_at
-            self._store.give_back([allowance for allowance in unsent if age < allowance.seconds])
+            self._store.give_back(unsent, challenge.created_at)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from portald.applications import Applications
 from portald.config import Config
 from portald.errors import SmsError
+from portald.model import Outcome
 from portald.ports import Clock
 from portald.sms import http
 from portald.sms.routes import Routes
@@ -50,8 +51,10 @@ class Followups:
 
     def look(self) -> None:
         """Do once what is to be done."""
+        deaf = set()
         for provider, message in self._store.undecided(self._clock() - WATCHED):
-            self._ask(provider, message)
+            if provider not in deaf and not self._ask(provider, message):
+                deaf.add(provider)
         for challenge in self._store.expire_told(self._clock()):
             self._applications.tell(challenge)
         silent = set()
@@ -70,7 +73,8 @@ class Followups:
         except Exception:
             log.exception("event=followup_failed")
 
-    def _ask(self, provider: str, message: str) -> None:
+    def _ask(self, provider: str, message: str) -> bool:
+        """Ask what became of a text; false if the provider had better be left alone until the next look."""
         try:
             report = self._routes.delivery(provider, message)
         except SmsError as error:
@@ -78,9 +82,14 @@ class Followups:
                 "event=delivery_unknown provider=%s outcome=%s words=%r",
                 provider, error.outcome, error.words,
             )  # fmt: skip
-            return
+            return error.outcome not in (Outcome.UNKNOWN, Outcome.TEMPORARY, Outcome.THROTTLED)
+        except Exception:
+            # A provider from elsewhere may raise anything, and callbacks are waiting behind it.
+            log.exception("event=delivery_unknown provider=%s", provider)
+            return False
         if report is not None and report.delivered is not None:
             self._store.set_delivery(provider, report, self._clock() - WATCHED * 2)
+        return True
 
     def _call(self, callback: Callback) -> bool:
         """Make a callback; false if there was no answer."""

@@ -64,10 +64,12 @@ def fullest(used: Mapping[str, int], limit: str) -> int:
         return 0
     if not begins.endswith((":", "+")):
         return used.get(begins, 0)
-    found = [(name, n) for name, n in used.items() if name.startswith(begins)]
-    if f"{begins}+" in COUNTED.values():
-        found = [(name, n) for name, n in found if not name.startswith(f"{begins}+")]
-    return max((n for _, n in found), default=0)
+    others = [f"{begins}+"] if f"{begins}+" in COUNTED.values() else []
+    others.append("zone:application:")  # an application has a limit of its own
+    found = [
+        n for name, n in used.items() if name.startswith(begins) and not name.startswith(tuple(others))
+    ]
+    return max(found, default=0)
 
 
 def prefix(number: str) -> str:

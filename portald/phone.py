@@ -53,7 +53,12 @@ def region(number: str) -> str:
 
 def is_home(number: str, numbers: Numbers) -> bool:
     """Tell whether a number is of the venue's own country."""
-    return region(number) in _together([numbers.country])
+    return is_at_home(region(number), numbers)
+
+
+def is_at_home(country: str, numbers: Numbers) -> bool:
+    """Tell whether a country is the venue's own, or shares its numbering plan."""
+    return country in _together([numbers.country])
 
 
 def is_in(number: str, place: str) -> bool:

@@ -107,8 +107,11 @@ class Portal:
         report = [r for r in self.carrier_report() if not allowed or r["carrier"].country in allowed]
         today = datetime.fromtimestamp(self._clock(), UTC).date()
         working, ended = offered([row["carrier"] for row in report], today)
-        # The only proof there is: whose codes do not come back has in truth ended.
-        silent = {row["carrier"].key for row in report if _is_silent(row["seen"])}
+        # The only proof there is: whose codes do not come back has in truth ended.  For a day only:
+        # a stranger could bring it about.
+        now = self._clock()
+        today_seen = dict(self._store.conversions("carrier", now - 86_400, now))
+        silent = {key for key, seen in today_seen.items() if _is_silent(seen)}
         return [c for c in working if c.key not in silent], ended + [c for c in working if c.key in silent]
 
     def sends(self) -> bool:
@@ -170,7 +173,7 @@ class Portal:
         with self._turn:
             now = self._clock()
             group = self.zone(client).group
-            allowances = limits.for_holder(self.config.limits, client.mac)
+            allowances = limits.for_holder(self._exchange.limits_in_force(), client.mac)
             session, replaced = self._store.open_unverified(number, client, group, allowances, now)
             self._grant(session, replaced, now)
         return session

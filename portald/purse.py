@@ -19,6 +19,8 @@ from portald.store import Store
 
 log = logging.getLogger(__name__)
 
+LONGEST_CODE = 1800
+"""Seconds that a code is good for at most."""
 WARN_AT = 0.8
 """The part of a budget from which on the operator is warned."""
 
@@ -68,7 +70,7 @@ class Purse:
         """Give back what a text was set aside for and did not cost."""
         spare = challenge.price - self._store.cost(challenge.id)
         if spare > 0 and self.limits().money:
-            self._store.give_back([limits.money(self.limits(), spare)])
+            self._store.give_back([limits.money(self.limits(), spare)], challenge.created_at)
 
     def _collapsed(self, ask: Ask, gates: dict[str, tuple[bool, float]]) -> Iterator[bool]:
         yield self.is_collapsed("prefix", limits.prefix(ask.number), gates)
@@ -81,8 +83,10 @@ class Purse:
         """Tell whether codes sent to a country or prefix do not come back."""
         settings, now = self.limits(), self._clock()
         reopened = gates.get(place, (False, 0.0))[1]
-        # Texts of the last minutes are not judged yet: their guests are still typing.
-        before = now - self._config.otp.lifetime
+        # Texts of the last minutes are not judged yet: their guests are still typing.  Programs may
+        # ask for codes that are good for longer than guests'.
+        longest = LONGEST_CODE if self._config.applications else self._config.otp.lifetime
+        before = now - longest
         seen = self._store.conversion(by, place, max(now - DAY, reopened), before)
         return _is_low(seen, settings)
 
@@ -126,7 +130,7 @@ class Purse:
         rows = [{"place": place, "why": "by hand"} for place, (shut, _) in gates.items() if shut]
         for by in ("country", "prefix"):
             for place, _ in self.conversions(by):
-                home = by == "country" and place == self._config.numbers.country
+                home = by == "country" and phone.is_at_home(place, self._config.numbers)
                 if not home and self.is_collapsed(by, place, gates):
                     rows.append({"place": place, "why": "its codes do not come back"})
         return rows

@@ -69,7 +69,7 @@ class Texts:
         self._language = otp.language
         self._default = _read(read, "otp.text", otp.text)
         self._by_language = {
-            tag.lower(): _read(read, f"otp.texts.{tag}", text) for tag, text in otp.texts.items()
+            _tag(tag): _read(read, f"otp.texts.{tag}", text) for tag, text in otp.texts.items()
         }
         self._by_prefix = {
             prefix: _read(read, f"otp.texts_by_prefix.{prefix}", text)
@@ -107,7 +107,7 @@ class Texts:
         longest = max((p for p in self._by_prefix if order.to.startswith(p)), key=len, default=None)
         if longest is not None:
             return self._by_prefix[longest]
-        tag = order.language.lower()
+        tag = _tag(order.language)
         while tag and tag not in self._by_language:  # RFC 4647, 3.4: zh-hant-tw, zh-hant, zh
             tag = tag.rpartition("-")[0]
         return self._by_language.get(tag, self._default)
@@ -173,6 +173,10 @@ def _read(read: Callable[[str], Template], where: str, source: str) -> Template:
         spelling = "{{ code }}" if read is _liquid else "{code}"
         raise ConfigError(f"{where}: the guest needs {spelling} in it")
     return template
+
+
+def _tag(language: str) -> str:
+    return language.lower().replace("_", "-")
 
 
 def _mentions_code(source: str) -> bool:

@@ -261,15 +261,15 @@ def test_what_is_given_back_makes_no_pause_shorter(store: Store, clock: Clock) -
     clock.move(60)
     for _ in range(5):  # not sent, again and again
         assert spend() == 120
-        store.give_back(pause)
+        store.give_back(pause, clock())
         clock.move(10)
     assert spend() == 120
     clock.move(120)
     assert spend() == 240
-    store.give_back(pause)
+    store.give_back(pause, clock())
     store.forget_quotas("pause")
     assert spend() == 60
-    store.give_back(pause)
+    store.give_back(pause, clock())
     assert spend() == 60, "the first is the first, however often it is tried"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from portald.applications import ApiError
 from portald.config import Application, Otp, Web
 from portald.errors import Reason, Refused, SmsError
 from portald.model import Client, Kind, Order, Outcome, Policy, Sent, State
@@ -165,4 +167,82 @@ def test_naming_numbers_without_a_code_has_its_limits(
     client = product.table.join(phone.ip, phone.mac)
     for i in range(3):
         product.portal.admit(client, f"+1415555267{i}")
+    assert refused(lambda: product.portal.admit(client, NUMBER)) is Reason.SEVERAL_TEXTS
+
+
+APPLICATION = Application(
+    id="booking", secret=Secret("a-secret-of-the-application"), callbacks=("http://127.0.0.1:9/",)
+)
+WISH = {"phoneNumber": NUMBER, "otpCallbackUrl": "http://127.0.0.1:9/told"}
+
+
+def told(product: Product) -> list[str]:
+    """Return the states that are to be told."""
+    due = product.store.due_callbacks(product.clock())
+    return [json.loads(callback.body)["data"][0]["status"] for callback in due]
+
+
+def test_an_application_is_told_that_a_restart_ended_its_text(
+    make_product: Callable[..., Product], maker: Maker, clock: Any
+) -> None:
+    way = Way(Route(), "maker", maker, maker, Breaker(clock))
+    product = make_product(ways=[way], applications=(APPLICATION,))
+    product.paused = True
+    product.applications.create(APPLICATION, WISH)
+    product.exchange.fail_interrupted()
+    assert told(product) == ["SEND_FAILED"]
+
+
+def test_an_application_is_told_that_its_last_guess_was_lost(
+    make_product: Callable[..., Product], maker: Maker, clock: Any
+) -> None:
+    way = Way(Route(), "maker", maker, maker, Breaker(clock))
+    product = make_product(ways=[way], applications=(APPLICATION,))
+    made = product.applications.create(APPLICATION, WISH)
+    maker.verdict = SmsError(Outcome.UNKNOWN, "no answer")
+    for _ in range(POLICY.attempts):
+        with pytest.raises(ApiError):
+            product.applications.check(APPLICATION, made["otpId"], "1234")
+    assert told(product) == ["PENDING", "FAILED"]
+
+
+def test_a_provider_from_elsewhere_may_raise_anything(
+    product: Product, phone: Client, maker: Maker
+) -> None:
+    product.portal.request_code(phone, NUMBER)
+    maker.verdict = RuntimeError("1234")
+    assert refused(lambda: product.portal.confirm(phone, "1234")) is Reason.BUSY
+
+
+def test_guesses_that_nobody_judged_are_not_used_up(product: Product, phone: Client, maker: Maker) -> None:
+    product.portal.request_code(phone, NUMBER)
+    maker.verdict = SmsError(Outcome.TEMPORARY, "later")
+    for _ in range(product.config.limits.guesses_per_client + 1):
+        assert refused(lambda: product.portal.confirm(phone, "1234")) is Reason.BUSY
+
+
+def test_a_code_that_the_guest_gave_up_is_replaced_as_well(
+    product: Product, phone: Client, maker: Maker
+) -> None:
+    product.portal.request_code(phone, NUMBER)
+    product.portal.restart(phone)
+    product.clock.move(61)
+    product.portal.request_code(phone, NUMBER)
+    assert maker.orders[-1].replaces == "handle-1"
+
+
+def test_nobody_is_sent_what_was_given_up_meanwhile(product: Product, phone: Client, maker: Maker) -> None:
+    product.paused = True
+    product.portal.request_code(phone, NUMBER)
+    product.portal.restart(phone)
+    product.send_waiting()
+    assert not maker.orders
+    assert "texts" not in product.store.used(product.clock())
+
+
+def test_limits_in_force_hold_without_a_code_too(make_product: Callable[..., Product]) -> None:
+    product = make_product(otp=Otp(mode="format_only"))
+    product.purse.set_limit("texts_per_client_burst", "1")
+    client = product.table.join("10.77.0.11", "02:cc:00:00:00:01")
+    product.portal.admit(client, NUMBER)
     assert refused(lambda: product.portal.admit(client, NUMBER)) is Reason.SEVERAL_TEXTS

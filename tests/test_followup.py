@@ -101,6 +101,23 @@ def followups(product: Product) -> Followups:
     return Followups(product.config, product.store, product.routes, product.applications, product.clock)
 
 
+def test_a_provider_that_is_out_of_order_holds_up_nobody(
+    product: Product, followups: Followups, tracked: Tracked, listener: Listener, monkeypatch: Any
+) -> None:
+    callback = {"otpCallbackUrl": listener.url}
+    for i in range(3):
+        product.applications.create(
+            product.config.applications[0], {"phoneNumber": f"+1415555267{i}", **callback}
+        )
+    tracked.error = SmsError(Outcome.UNKNOWN, "no answer")
+    followups.look()
+    assert tracked.asked == ["id1"], "the others would have to wait for as long"
+    assert listener.told("PENDING") == 3
+    tracked.error = RuntimeError("of a provider from elsewhere")
+    followups.look()
+    assert tracked.asked == ["id1", "id1"]
+
+
 # Delivery --------------------------------------------------------------------------------------
 
 

@@ -102,3 +102,8 @@ def test_guesses_without_a_limit() -> None:
     assert limits.for_guess(Limits(guesses_per_number=0, guesses_per_client=0), MAC, NUMBER) == []
     (left,) = limits.for_guess(Limits(guesses_free=(MAC,)), MAC, NUMBER)
     assert left.name == f"guess:{NUMBER}"
+
+
+def test_the_fullest_network_is_no_application() -> None:
+    used = {"zone:guest": 1, "zone:application:booking": 90}
+    assert limits.fullest(used, "texts_per_zone") == 1

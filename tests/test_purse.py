@@ -181,6 +181,27 @@ def test_a_country_that_stays_open(product: Product, count: int, verified: int) 
     assert [row["place"] for row in product.purse.closed() if row["place"] == "JM"] == []
 
 
+def test_a_place_that_shares_ones_own_numbers_is_not_said_to_be_closed(make_product: Make) -> None:
+    product = make_product(numbers=Numbers(country="GB"))
+    texts(product, "+447781123456", 40, country="GG")
+    product.clock.move(400)
+    assert [row["place"] for row in product.purse.closed()] == ["+44778112"]
+
+
+def test_what_could_not_be_written_down_may_have_cost(make_product: Make, config: Any, clock: Any) -> None:
+    outbox = Outbox()
+    way = priced(config, clock, outbox, cost=0.1)
+    product = make_product(ways=[way], limits=Limits(money=1.0))
+
+    def full(attempt: Attempt) -> None:
+        raise OSError("no space left")
+
+    product.routes._record = full
+    ask(product, NUMBER)
+    assert len(outbox.texts) == 1
+    assert product.store.used(clock())["money"] == 100_000
+
+
 def test_ones_own_country_is_only_told_about(product: Product) -> None:
     """Or a stranger could close the portal for everybody, by texts that nobody answers."""
     for block in range(4):

@@ -619,11 +619,22 @@ def test_old_sessions_and_their_numbers_are_deleted_for_good(
     assert b"+4915123450000" in on_disk
 
 
+def test_what_was_counted_in_a_window_that_is_over_is_not_given_back(store: Store) -> None:
+    one = [Allowance("one", 2, 100, Reason.BUSY)]
+    spend(store, one, 0)
+    spend(store, one, 99)
+    spend(store, one, 101)
+    store.give_back(one, 99)
+    assert store.used(101) == {"one": 1}
+    store.give_back(one, 101)
+    assert store.used(101) == {}
+
+
 def test_giving_back_never_goes_below_nothing(store: Store) -> None:
     one = [Allowance("one", 1, 100, Reason.BUSY)]
     spend(store, [*one, Allowance("other", 1, 100, Reason.BUSY)], 0)
-    store.give_back(one)
-    store.give_back(one)
+    store.give_back(one, 0)
+    store.give_back(one, 0)
     assert store.wait_for("one", 0) == 0
     assert store.wait_for("other", 0) == 100
     spend(store, one, 0)
@@ -639,7 +650,7 @@ def test_money_is_counted_in_amounts(store: Store, clock: Clock) -> None:
     spend(store, cost(60), clock())
     assert refusal(lambda: spend(store, cost(41), clock())).retry_after == 100
     spend(store, cost(40), clock())
-    store.give_back(cost(30))
+    store.give_back(cost(30), clock())
     assert store.used(clock()) == {"money": 70}
     spend(store, cost(30), clock())
     clock.move(101)
@@ -659,7 +670,7 @@ def test_a_window_that_grows(store: Store, clock: Clock) -> None:
     assert store.wait_for("pause", clock()) == 60
     clock.move(60)
     spend(store, pause, clock())
-    store.give_back(pause)  # it was not sent: the next pause is no longer for it
+    store.give_back(pause, clock())  # it was not sent: the next pause is no longer for it
     clock.move(120)
     spend(store, pause, clock())
     assert store.wait_for("pause", clock()) == 120

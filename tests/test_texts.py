@@ -214,3 +214,8 @@ def test_the_origin_is_bound_only_on_https_and_a_real_name(
 def test_the_bound_line_counts_as_well(make: Make) -> None:
     (preview,) = make("https://wifi.example.com/", text="{code} " + "x" * 140).previews()
     assert preview.size.parts == 2
+
+
+def test_a_language_is_the_same_with_either_hyphen(config: Config) -> None:
+    texts = Texts(replace(config, otp=Otp(texts={"pt_BR": "{code} é o código"})))
+    assert "código" in texts.text(Order(0, "+14155552671", language="pt-BR"), "123456")

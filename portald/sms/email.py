@@ -9,6 +9,7 @@ domain of our own list.
 from __future__ import annotations
 
 import contextlib
+import functools
 import re
 import smtplib
 import ssl
@@ -23,7 +24,8 @@ from portald import phone
 from portald.errors import ConfigError, SmsError
 from portald.model import Outcome, Text
 from portald.schema import Secret, one_of, setting
-from portald.sms.carriers import Carrier, load
+from portald.sms import carriers
+from portald.sms.carriers import Carrier
 from portald.sms.risks import near
 from portald.sms.smtp import Conversation, expect
 
@@ -31,6 +33,10 @@ _SECURITY = ("starttls", "tls", "none")
 _ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@([A-Za-z0-9-]{1,63}\.)*[A-Za-z0-9-]{1,63}")
 _HOST = re.compile(r"[A-Za-z0-9.:_-]{1,253}")
 _POLICY = SMTP.clone(cte_type="7bit")  # not every mail server and gateway takes more
+
+
+# Read once: a mistake in a file that is being edited must not stop the texts of a running portald.
+_load = functools.cache(carriers.load)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +72,7 @@ class Email:
             self._context()
         except OSError as error:
             raise ConfigError(f"ca_file: cannot be used: {error}") from None
-        load(self._carriers_path)
+        _load(self._carriers_path)
 
     @property
     def _carriers_path(self) -> Path | None:
@@ -78,7 +84,7 @@ class Email:
     @property
     def carriers(self) -> Mapping[str, Carrier]:
         """The carriers that a guest may name, by key."""
-        return load(self._carriers_path)
+        return _load(self._carriers_path)
 
     def warnings(self) -> list[str]:
         """Return what works and is a risk."""

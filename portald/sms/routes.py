@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from portald import phone
-from portald.errors import ConfigError, SmsError
+from portald.errors import ConfigError, Refused, SmsError
 from portald.limits import MILLION
 from portald.model import Attempt, Order, Outcome, Report, Sent
 from portald.ports import Tracker, Verifier
@@ -159,7 +159,13 @@ class Routes:
         way = self._by_name.get(name)
         if way is None:
             raise SmsError(Outcome.CONFIGURATION, f"provider {name} is gone from the settings")
-        return way.verifier.check(inner, to, code)
+        try:
+            return way.verifier.check(inner, to, code)
+        except (SmsError, Refused):
+            raise
+        except Exception as error:
+            # A provider from elsewhere may raise anything, and quote the code in it.
+            raise SmsError(Outcome.UNKNOWN, f"{name}: {type(error).__name__}") from None
 
     def asks_elsewhere(self, reference: str) -> bool:
         """Tell whether judging a code means asking its provider."""

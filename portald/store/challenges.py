@@ -67,6 +67,15 @@ class Challenges(Quotas):
         ).fetchone()
         return as_challenge(row) if row else None
 
+    def code_before(self, holder: str, number: str, now: float) -> str:
+        """Return the handle of the holder's latest code for a number that may still be good elsewhere."""
+        row = self.connection.execute(
+            "SELECT reference FROM challenges WHERE holder = ? AND number = ? AND expires_at > ?"
+            " AND state IN ('sent', 'replaced') AND reference IS NOT NULL ORDER BY id DESC LIMIT 1",
+            (holder, number, now),
+        ).fetchone()
+        return row["reference"] if row else ""
+
     def latest_challenge(self, holder: str) -> Challenge | None:
         """Return the holder's latest challenge, in whatever state."""
         query = f"SELECT {COLUMNS} FROM challenges WHERE holder = ? ORDER BY id DESC LIMIT 1"
@@ -100,12 +109,18 @@ class Challenges(Quotas):
             (outcome, words, challenge_id),
         )
 
-    def fail_interrupted(self) -> None:
-        """Mark texts that were on their way when portald stopped: nobody will finish them."""
-        self.connection.execute(
+    def fail_interrupted(self) -> list[Challenge]:
+        """Mark texts that were on their way when portald stopped; return them."""
+        rows = self.connection.execute(
             "UPDATE challenges SET state = 'failed', outcome = 'unknown',"
-            " words = 'portald was restarted while sending' WHERE state = 'waiting'"
-        )
+            f" words = 'portald was restarted while sending' WHERE state = 'waiting' RETURNING {COLUMNS}"
+        ).fetchall()
+        return [as_challenge(row) for row in rows]
+
+    def is_waiting(self, challenge_id: int) -> bool:
+        """Tell whether a text is still to be sent: its challenge may have been replaced meanwhile."""
+        query = "SELECT 1 FROM challenges WHERE id = ? AND state = 'waiting'"
+        return self.connection.execute(query, (challenge_id,)).fetchone() is not None
 
     def cancel_challenge(self, holder: str) -> bool:
         """Drop the holder's pending challenge; false if there is none."""
@@ -137,8 +152,11 @@ class Challenges(Quotas):
         with self.transaction() as connection:
             return use(connection, challenge_id, now)
 
-    def give_guess_back(self, challenge_id: int) -> None:
+    def give_guess_back(
+        self, challenge_id: int, allowances: Iterable[Allowance], counted_at: float
+    ) -> None:
         """Undo the counting of a guess that nobody judged."""
+        self.give_back(allowances, counted_at)
         query = "UPDATE challenges SET attempts = max(0, attempts - 1) WHERE id = ? AND state = 'sent'"
         self.connection.execute(query, (challenge_id,))
 

@@ -13,12 +13,13 @@ from portald.store.database import Database
 class Quotas(Database):
     """A quota is a row with a name, an end and a count; its window opens with the first use."""
 
-    def give_back(self, allowances: Iterable[Allowance]) -> None:
-        """Undo the counting of something that did not happen."""
+    def give_back(self, allowances: Iterable[Allowance], counted_at: float) -> None:
+        """Undo the counting of something that did not happen; a window opened since then is others'."""
         with self.transaction() as connection:
             connection.executemany(
-                "UPDATE quotas SET used = max(0, used - ?), streak = max(-1, streak - 1) WHERE name = ?",
-                [(allowance.amount, allowance.name) for allowance in allowances],
+                "UPDATE quotas SET used = max(0, used - ?), streak = max(-1, streak - 1)"
+                " WHERE name = ? AND ends_at <= ? + ? * (1 << max(0, streak))",
+                [(a.amount, a.name, counted_at, a.seconds) for a in allowances],
             )
 
     def wait_for(self, name: str, now: float) -> float:

@@ -19,7 +19,7 @@ from portald.portal import Portal
 from portald.reconcile import Rounds
 from portald.texting import Texting, weak
 from portald.web.capture import hostname
-from portald.web.common import Forms, make_app, refusal
+from portald.web.common import Forms, make_app, refusal, wants_json
 from portald.web.otp_api import otp_api
 from portald.web.sms_api import sms_api
 
@@ -50,7 +50,7 @@ def admin_app(
     @app.errorhandler(Exception)
     def failed(error: Exception) -> Any:
         log.exception("event=page_failed path=%s", request.path)
-        if request.path.startswith("/api/"):
+        if wants_json():
             return jsonify(error="internal_error", retry_after=0), 500
         return render_template("error.html", title="Something went wrong", text="See the log."), 500
 

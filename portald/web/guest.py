@@ -91,6 +91,13 @@ def _pages(portal: Portal, forms: Forms) -> Blueprint:
                 return redirect("/status", 303)
             portal.request_code(asking, typed, wish())
         except Refused as error:
+            pending = portal.pending(asking)
+            if (
+                error.reason is Reason.TOO_SOON
+                and pending is not None
+                and pending.number == phone.read(typed, portal.config.numbers)
+            ):
+                return redirect("/code", 303)  # a double tap: its text is on its way
             return refusal(error, "guest/splash.html", **splash_context(asking, typed[:64], wish().carrier))
         return redirect("/code", 303)
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from portald.model import Attempt, Client, Kind, Outcome
 from portald.sms.breaker import Breaker
 from portald.sms.carriers import Carrier
 from portald.sms.codes import Codes
+from portald.sms.email import Email
 from portald.sms.routes import Route, Way
 from portald.texts import Texts
 from portald.web.common import STATUS, make_app
@@ -200,6 +202,21 @@ def test_a_double_tap_is_harmless(browser: Phone, product: Product) -> None:
     second = browser.post("/code", form=form, code=code)
     assert (first.location, second.location) == ("/status", "/status")
     assert len(product.portal.sessions()) == 1
+
+
+def test_a_double_tap_on_what_sends_a_text(browser: Phone, product: Product, phone: Client) -> None:
+    product.paused = True
+    form = browser.form
+    for _ in range(2):
+        answer = browser.post("/number", form=form, number=NUMBER)
+        assert (answer.status_code, answer.location) == (303, "/code")
+    product.send_waiting()
+    product.clock.move(61)
+    form = browser.form
+    browser.post("/resend", form=form)
+    again = browser.post("/resend", form=form)
+    assert "goes on by itself" in again.text
+    assert 'http-equiv="refresh"' in again.text
 
 
 def test_an_old_code(browser: Phone, product: Product) -> None:
@@ -575,6 +592,24 @@ def test_the_operator_sees_what_is_known_of_carriers(carried: Product) -> None:
     assert "Carriers are switching their e-mail gateways off" in page
     for carrier in CARRIERS.values():
         assert carrier.name in page
+
+
+def test_a_list_of_carriers_that_is_being_edited(
+    make_product: Callable[..., Product], config: Config, clock: Clock, tmp_path: Path
+) -> None:
+    own = tmp_path / "carriers.toml"
+    own.write_text("")
+    email = Email(host="127.0.0.1", sender="a@example.net", security="none", carriers_file=str(own))
+    outbox, texts = Outbox(), Texts(config)
+    ways = [
+        Way(Route(), "outbox", outbox, Codes(outbox, KEY, texts), Breaker(clock)),
+        Way(Route(), "email", email, Codes(email, KEY, texts), Breaker(clock)),
+    ]
+    product = make_product(ways=ways)
+    phone = product.table.join("10.77.0.11", "02:cc:00:00:00:01")
+    own.write_text("[a mistake")
+    product.portal.request_code(phone, NUMBER)
+    assert len(outbox.texts) == 1
 
 
 def test_only_by_carrier(make_product: Callable[..., Product], config: Config, clock: Clock) -> None:

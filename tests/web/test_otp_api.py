@@ -293,7 +293,7 @@ def test_to_is_phone_number_as_well(api: Api) -> None:
         ({"phoneNumber": ""}, 2001), ({"phoneNumber": None}, 2001), ({"phoneNumber": 1}, 2001),
         ({"phoneNumber": "12"}, 2020), ({"countryIso": "XX"}, 2020), ({"phoneNumber": "+18005551234"}, 2020),
         ({"from": "ab"}, 2005), ({"from": "x" * 16}, 2005), ({"from": "a\r\nb"}, 2005), ({"from": 5}, 2005),
-        ({"template": "no pin"}, 2006), ({"template": "{{pin}} {{x}}"}, 2006), ({"template": 5}, 2006),
+        ({"template": "no pin"}, 2006), ({"template": "no pin \0"}, 2006), ({"template": "{{pin}} {{x}}"}, 2006), ({"template": 5}, 2006),
         ({"template": "{{pin}}" + "x" * 640}, 2006), ({"template": "{% include 'x' %}{{pin}}"}, 2006),
         ({"ttl": "60"}, 2008), ({"ttl": 59}, 2009), ({"ttl": 1801}, 2009), ({"ttl": True}, 2008),
         ({"maxAttempts": 1.5}, 2011), ({"maxAttempts": 0}, 2012), ({"maxAttempts": 11}, 2012),
@@ -390,3 +390,10 @@ def test_policies_are_the_orders(api: Api) -> None:
     api.create(pinLength=4)
     found = api.product.store.challenges(1)[0]
     assert found.policy == Policy(length=4)
+
+
+def test_a_failure_of_ours_is_json_too(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api.product.applications, "get", None)
+    headers = {"Authorization": f"Bearer {api.token}", "Host": "localhost"}
+    answer = api.web.get("/otp/anything", headers=headers)
+    assert (answer.status_code, answer.json) == (500, {"error": "internal_error", "retry_after": 0})
