@@ -19,12 +19,13 @@ class Database:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._local = threading.local()
-        self.connections: list[sqlite3.Connection] = []
+        self._opened: list[sqlite3.Connection] = []
         try:
             # Numbers of guests are in it: for its owner's eyes only, from the first byte.
             os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
             migrate(self.connection)
         except (sqlite3.Error, OSError) as error:
+            self.close()
             raise ConfigError(f"{path} cannot be used as the database: {error}") from error
 
     @property
@@ -34,6 +35,7 @@ class Database:
             connection = sqlite3.connect(
                 self._path, timeout=30, isolation_level=None, check_same_thread=False
             )
+            self._opened.append(connection)  # at once: what fails now is closed as well
             connection.row_factory = sqlite3.Row
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
@@ -41,11 +43,10 @@ class Database:
             # What is deleted is overwritten: a number must not stay readable in the file.
             connection.execute("PRAGMA secure_delete = ON")
             self._local.connection = connection
-            self.connections.append(connection)
         return connection
 
     def close(self) -> None:
-        for connection in self.connections:
+        for connection in self._opened:
             connection.close()
 
     @contextmanager
