@@ -76,15 +76,16 @@ def _serve(settings: config.Config, firewall: NftFirewall) -> int:
     server = Server(firewall, networks, allowed)
 
     def stop(*_: object) -> None:
-        # The rules and the grants stay: guests stay online until their deadlines.
-        log.info("event=stopped")
-        sys.exit(0)
+        # Raising here could be lost: in a destructor or a weak reference's callback Python ignores it.
+        listener.close()
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
     notify("READY=1")
     log.info("event=ready socket=%s", settings.firewall_socket)
     server.serve(listener)
+    # The rules and the grants stay: guests stay online until their deadlines.
+    log.info("event=stopped")
     return 0
 
 
