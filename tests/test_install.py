@@ -136,6 +136,7 @@ systemctl kill -s KILL portald; sleep 5
 portalctl sessions --json > /out/sessions
 nft list map inet portald sess6 > /out/granted
 portalctl revoke 256
+sleep 1  # conntrack is at it, and systemd ends it together with the helper
 systemctl restart portald-firewall; sleep 7
 portalctl status --json > /out/status-again
 nft list map inet portald sess6 > /out/revoked
