@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from portald.config import Limits, Numbers
+from portald.config import Application, Limits, Numbers
 from portald.errors import ConfigError, Reason, Refused, SmsError
 from portald.limits import DAY
 from portald.model import Attempt, Client, Conversion, Outcome
+from portald.schema import Secret
 from portald.sms.breaker import Breaker
 from portald.sms.codes import Codes
 from portald.sms.routes import Route, Way
@@ -200,6 +201,15 @@ def test_what_could_not_be_written_down_may_have_cost(make_product: Make, config
     ask(product, NUMBER)
     assert len(outbox.texts) == 1
     assert product.store.used(clock())["money"] == 100_000
+
+
+def test_programs_codes_have_their_whole_time_before_they_are_judged(make_product: Make) -> None:
+    product = make_product(applications=(Application(id="booking", secret=Secret("s" * 16)),))
+    texts(product, JAMAICA, 20, country="JM")
+    product.clock.move(1799)
+    ask(product, JAMAICA)
+    product.clock.move(2)
+    assert reason(lambda: ask(product, "+18765560124", 2)) is Reason.COUNTRY_CLOSED
 
 
 def test_ones_own_country_is_only_told_about(product: Product) -> None:

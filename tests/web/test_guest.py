@@ -585,6 +585,8 @@ def test_a_carrier_whose_codes_never_come_back_is_not_offered(carried: Product) 
     page = Phone(carried).get("/").text
     assert '<option value="good">' not in page
     assert "<option disabled>Good Mobile" in page
+    carried.clock.move(86_401)
+    assert '<option value="good">' in Phone(carried).get("/").text, "for a day only"
 
 
 def test_the_operator_sees_what_is_known_of_carriers(carried: Product) -> None:
