@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ class Zone:
 
     name: str = setting("a word for this guest network, shown to you", "guest")
     interface: str = setting("the interface guests come in on: a bridge, VLAN or port")
+    more_interfaces: tuple[str, ...] = setting("further interfaces of the same guest network", ())
     networks: tuple[IPv4Network, ...] = setting("the IPv4 networks of its guests")
     address: IPv4Address | None = setting(
         "the gateway's own address there; the first of the network if not set", None
@@ -31,10 +32,15 @@ class Zone:
     def __post_init__(self) -> None:
         if not self.networks:
             raise ConfigError("networks: at least one network is needed")
-        if not re.fullmatch(r"[\w.@-]{1,15}", self.interface, re.ASCII):
-            raise ConfigError(f"interface: {self.interface!r} cannot be the name of an interface")
+        for name in self.interfaces:
+            if not re.fullmatch(r"[\w.@-]{1,15}", name, re.ASCII):
+                raise ConfigError(f"interface: {name!r} cannot be the name of an interface")
         if self.address and not any(self.address in network for network in self.networks):
             raise ConfigError(f"address: {self.address} is in none of the networks")
+
+    @property
+    def interfaces(self) -> tuple[str, ...]:
+        return (self.interface, *self.more_interfaces)
 
     @property
     def gateway(self) -> IPv4Address:
@@ -137,7 +143,11 @@ class Web:
 class Firewall:
     """Enforcement."""
 
-    backend: str = setting("nftables; or memory, which enforces nothing and is for trying out", "nftables")
+    backend: str = setting(
+        "nftables, or iptables with ipset on older systems; auto takes the first that works;"
+        " memory enforces nothing and is for trying out",
+        "auto",
+    )
     longest: int = setting(
         "seconds the kernel keeps a guest online if portald is gone", 86_400, 60, 604_800
     )
@@ -145,13 +155,40 @@ class Firewall:
     user: str = setting("the user portald runs as: nobody else may talk to the helper", "portald")
     open_tcp: tuple[int, ...] = setting("TCP ports of the gateway that guests may use", ())
     open_udp: tuple[int, ...] = setting("UDP ports of the gateway that guests may use", ())
+    shaping: str = setting(
+        "how rates of plans are kept: limit drops what is too fast, queue delays it (docs/access.md)",
+        "limit",
+    )
+    uplinks: tuple[str, ...] = setting("the interfaces to the internet, where queue delays uploads", ())
 
     def __post_init__(self) -> None:
-        if self.backend not in {"nftables", "memory"}:
-            raise ConfigError(f"backend: expected nftables or memory, got {self.backend!r}")
+        one_of("backend", self.backend, ("auto", "nftables", "iptables", "memory"))
+        one_of("shaping", self.shaping, ("limit", "queue"))
+        if self.shaping == "queue" and not self.uplinks:
+            raise ConfigError("uplinks: shaping by queue needs the interfaces to the internet")
         for port in (*self.open_tcp, *self.open_udp):
             if not 0 < port < 65_536:
                 raise ConfigError(f"open ports: {port} is not a port")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Garden:
+    """What every device may reach before anybody has logged in on it."""
+
+    networks: tuple[str, ...] = setting("networks or addresses, of both families", ())
+    names: tuple[str, ...] = setting(
+        "names and all below them, filled in by dnsmasq (portalctl render dnsmasq)", ()
+    )
+
+    def __post_init__(self) -> None:
+        for network in self.networks:
+            try:
+                ip_network(network)
+            except ValueError as error:
+                raise ConfigError(f"networks: {error}") from error
+        for name in self.names:
+            if not re.fullmatch(r"(?=.{1,253}$)([a-z0-9_-]{1,63}\.)*[a-z0-9-]{1,63}", name, re.ASCII):
+                raise ConfigError(f"names: expected a name such as example.com, got {name!r}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,6 +248,7 @@ class Config:
     numbers: Numbers = setting("the [numbers] table", Numbers())
     web: Web = setting("the [web] table", Web())
     firewall: Firewall = setting("the [firewall] table", Firewall())
+    garden: Garden = setting("the [garden] table", Garden())
     sms: tuple[dict[str, Any], ...] = field(
         default=(),
         repr=False,  # secrets are still in the clear in these tables
@@ -224,8 +262,9 @@ class Config:
     def __post_init__(self) -> None:
         if not self.zones:
             raise ConfigError("zones: at least one [[zones]] table is needed")
-        for what in ("name", "interface"):
-            values = [getattr(zone, what) for zone in self.zones]
+        names = [zone.name for zone in self.zones]
+        interfaces = [name for zone in self.zones for name in zone.interfaces]
+        for what, values in (("name", names), ("interface", interfaces)):
             if len(set(values)) < len(values):
                 raise ConfigError(f"zones: two of them have the same {what}")
         if self.otp.lifetime < self.otp.resend_after:

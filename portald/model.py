@@ -66,28 +66,53 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True)
-class Grant:
-    """What the kernel shall hold for a session: the device, its IPv4 addresses, seconds to live.
+class Rate:
+    """Kilobits per second; ``None`` is as fast as the line."""
 
-    IPv6 needs no addresses: the device is recognised by its MAC alone.
+    up: int | None = None
+    down: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What the kernel shall hold for a session: the device, where it is, and what it may use.
+
+    IPv6 addresses are given too, but most kernels need none: they know the device by its MAC.
     """
 
     session: int
+    zone: str
     mac: str
     addresses: frozenset[str]
     seconds: int
+    """Until the kernel ends access by itself."""
+    counted: Usage = Usage()
+    """Where the counters begin, if the kernel has none for the session."""
+    rate: Rate = Rate()
+    left: int | None = None
+    """Bytes, of both directions together, until the kernel closes by itself; ``None`` is never."""
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What the kernel does hold for a session; ``complete`` is false if a part of it is missing."""
+    """What the kernel does hold for a session."""
 
     session: int
+    zone: str
     mac: str
     addresses: frozenset[str]
+    """IPv4 addresses."""
     seconds: int
     usage: Usage
+    """All bytes of the session so far."""
+    rate: Rate = Rate()
+    left: int | None = None
+    ipv6: frozenset[str] | None = None
+    """IPv6 addresses, or ``None`` where the device is known by its MAC alone."""
     complete: bool = True
+    """False if a part of it is missing, or too much is there."""
+    open: bool = True
+    """False if it has been removed and only its counters are left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,3 +310,11 @@ class Challenge:
     callback: str = ""
     delivered: bool | None = None
     """What the provider knows of the text's arrival."""
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """Something the operator should act on, and what can be done."""
+
+    text: str
+    cure: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
-from portald.model import Client, Grant, Held, Order, Report, Sent, Text
+from portald.model import Alarm, Client, Grant, Held, Order, Report, Sent, Text
 
 Clock = Callable[[], float]
 """Epoch seconds.  Everything but the roots is given one."""
@@ -15,7 +15,7 @@ Later = Callable[[Callable[[], None]], bool]
 
 
 class Firewall(Protocol):
-    """The kernel's side of access: three verbs, each safe to repeat.
+    """The kernel's side of access, each verb safe to repeat.
 
     All raise ``FirewallError``; after one, the kernel is as before the call.
     """
@@ -27,10 +27,23 @@ class Firewall(Protocol):
         """Return what is held, by session; raise ``RulesMissing`` if the rules are not ours."""
 
     def apply(self, add: Iterable[Grant], remove: Iterable[int]) -> None:
-        """Remove sessions, then add or renew grants, in one transaction.
+        """End the access of sessions, then add or renew grants, in one transaction.
 
-        Adding what is held renews its time and starts its counters at zero.
+        Counters are left alone: those of a renewed grant count on, those of a removed session
+        stay to be read, until they are settled.
         """
+
+    def settle(self, sessions: Iterable[int]) -> None:
+        """Drop the counters of sessions that were removed and whose bytes are in the store.
+
+        A session that is held, or held again, keeps its counters.
+        """
+
+    def wait(self, seconds: float) -> bool:
+        """Wait until somebody else has changed the rules; false if nobody has for so long."""
+
+    def survey(self) -> list[Alarm]:
+        """Return what else on this machine blocks guests or lets them bypass portald."""
 
 
 class Verifier(Protocol):

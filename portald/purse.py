@@ -5,14 +5,14 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from portald import limits, phone
 from portald.config import Config, Limits
 from portald.errors import ConfigError, Reason, Refused
 from portald.limits import DAY, MILLION, Ask
-from portald.model import Challenge, Conversion, Outcome
+from portald.model import Alarm, Challenge, Conversion, Outcome
 from portald.ports import Clock
 from portald.sms.routes import Routes
 from portald.store import Store
@@ -23,14 +23,6 @@ LONGEST_CODE = 1800
 """Seconds that a code is good for at most."""
 WARN_AT = 0.8
 """The part of a budget from which on the operator is warned."""
-
-
-@dataclass(frozen=True, slots=True)
-class Alarm:
-    """Something the operator should act on, and what can be done."""
-
-    text: str
-    cure: str
 
 
 class Purse:

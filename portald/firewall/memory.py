@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 
 from portald.errors import RulesMissing
-from portald.model import Grant, Held, Usage
+from portald.model import Alarm, Grant, Held, Usage
 from portald.ports import Clock
 
 
@@ -16,44 +15,73 @@ class MemoryFirewall:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._held: dict[int, tuple[Held, float]] = {}
+        self._grants: dict[int, tuple[Grant, float]] = {}
+        self._counters: dict[int, Usage] = {}
+        self._left: dict[int, int | None] = {}
         self._installed = False
         self._lock = threading.Lock()
+        self._changed = threading.Event()
 
     def setup(self) -> None:
         self._installed = True
 
     def read(self) -> Mapping[int, Held]:
-        if not self._installed:
-            raise RulesMissing("setup was not called")
+        self._must_be_installed()
         now = self._clock()
-        return {
-            session: replace(held, seconds=int(until - now))
-            for session, (held, until) in self._copy().items()
-            if until > now
-        }
+        with self._lock:
+            self._grants = {n: (g, until) for n, (g, until) in self._grants.items() if until > now}
+            return {session: self._held(session, now) for session in self._counters}
 
     def apply(self, add: Iterable[Grant], remove: Iterable[int]) -> None:
-        if not self._installed:
-            raise RulesMissing("setup was not called")
+        self._must_be_installed()
         with self._lock:
             for session in remove:
-                self._held.pop(session, None)
+                self._grants.pop(session, None)
             for grant in add:
-                held = Held(grant.session, grant.mac, grant.addresses, grant.seconds, Usage())
-                self._held[grant.session] = (held, self._clock() + grant.seconds)
+                self._grants[grant.session] = (grant, self._clock() + grant.seconds)
+                self._counters.setdefault(grant.session, grant.counted)
+                self._left[grant.session] = grant.left
 
-    def _copy(self) -> dict[int, tuple[Held, float]]:
+    def settle(self, sessions: Iterable[int]) -> None:
+        self._must_be_installed()
         with self._lock:
-            return dict(self._held)
+            for session in sessions:
+                if session not in self._grants:
+                    self._counters.pop(session, None)
+                    self._left.pop(session, None)
+
+    def wait(self, seconds: float) -> bool:
+        changed = self._changed.wait(seconds)
+        self._changed.clear()
+        return changed
+
+    def survey(self) -> list[Alarm]:
+        return []
 
     def lose_rules(self) -> None:
         """Be as after a foreign flush."""
-        self._held.clear()
+        self._grants.clear()
+        self._counters.clear()
         self._installed = False
+        self._changed.set()
 
     def count(self, session: int, up: int, down: int) -> None:
         """Add bytes to a session's counters."""
-        held, until = self._held[session]
-        usage = Usage(held.usage.up + up, held.usage.down + down)
-        self._held[session] = (replace(held, usage=usage), until)
+        before, left = self._counters[session], self._left[session]
+        self._counters[session] = Usage(before.up + up, before.down + down)
+        if left is not None:
+            self._left[session] = max(0, left - up - down)
+
+    def _held(self, session: int, now: float) -> Held:
+        usage = self._counters[session]
+        if session not in self._grants:
+            return Held(session, "", "", frozenset(), 0, usage, complete=False, open=False)
+        grant, until = self._grants[session]
+        ipv4 = frozenset(address for address in grant.addresses if ":" not in address)
+        return Held(
+            session, grant.zone, grant.mac, ipv4, int(until - now), usage, grant.rate, self._left[session]
+        )
+
+    def _must_be_installed(self) -> None:
+        if not self._installed:
+            raise RulesMissing("setup was not called")
