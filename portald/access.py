@@ -26,29 +26,49 @@ def grant(session: Session, longest: int, now: float) -> Grant:
     return Grant(session.id, session.mac, session.addresses, max(1, min(left, longest)))
 
 
-def difference(wanted: Iterable[Grant], held: Mapping[int, Held]) -> tuple[list[Grant], list[int]]:
-    """Return the grants to add and the sessions to remove, to make ``held`` into ``wanted``."""
+def difference(
+    wanted: Iterable[Grant], held: Mapping[int, Held]
+) -> tuple[list[Grant], list[int], list[int]]:
+    """Return the grants to add, the sessions to remove and those to settle, to make ``held`` into ``wanted``.
+
+    What is removed is settled by a later difference: its last bytes are read first.
+    """
     add, known = [], set()
     for grant in wanted:  # one at a time: there may be ten thousand
         known.add(grant.session)
         if not serves(held.get(grant.session), grant):
             add.append(grant)
-    return add, [session for session in held if session not in known]
+    others = [found for session, found in held.items() if session not in known]
+    return add, [o.session for o in others if o.open], [o.session for o in others if not o.open]
 
 
 def serves(held: Held | None, grant: Grant) -> bool:
     """Tell whether what is held still does for a grant.
 
     Renewed at half its time, so that portald may be away for the other half; shortened when the
-    kernel would keep it open clearly longer than the session has.
+    kernel would keep it open clearly longer than the session has.  The same with its bytes.
     """
+    if held is None or not held.open or not held.complete:
+        return False
+    ipv4, ipv6 = families(grant.addresses)
     return (
-        held is not None
-        and held.complete
-        and held.mac == grant.mac
-        and held.addresses == grant.addresses
+        (held.zone, held.mac, held.addresses, held.rate) == (grant.zone, grant.mac, ipv4, grant.rate)
+        and held.ipv6 in (None, ipv6)
         and grant.seconds / 2 <= held.seconds <= grant.seconds + 2
+        and _enough(held.left, grant.left)
     )
+
+
+def _enough(held: int | None, left: int | None) -> bool:
+    if held is None or left is None:
+        return held is left
+    return left / 2 <= held <= max(left * 1.01, left + 1_000_000)
+
+
+def families(addresses: Iterable[str]) -> tuple[frozenset[str], frozenset[str]]:
+    """Return the IPv4 addresses, and the IPv6 addresses."""
+    ipv6 = frozenset(address for address in addresses if ":" in address)
+    return frozenset(addresses) - ipv6, ipv6
 
 
 def moved(sessions: Iterable[Session], present: Mapping[str, frozenset[str]]) -> dict[int, frozenset[str]]:
