@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 import tomllib
 from dataclasses import dataclass, field
+from datetime import tzinfo
 from ipaddress import IPv4Address, IPv4Network, ip_network
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from portald.errors import ConfigError
 from portald.model import Kind, Policy
@@ -27,7 +29,13 @@ class Zone:
     address: IPv4Address | None = setting(
         "the gateway's own address there; the first of the network if not set", None
     )
-    group: str = setting("the group a verified guest joins", "SMS")
+    group: str = setting(
+        "the group a verified guest joins; its plan says how guests prove who they are", "SMS"
+    )
+    ways: tuple[str, ...] = setting("other ways in: voucher, password, staff", ())
+    known_only: bool = setting("whether only numbers and addresses get a code that an account has", False)
+    reset: str = setting("how a forgotten password is set anew: none, sms, email or both", "none")
+    reset_providers: tuple[str, ...] = setting("providers for that, by name; none named is all", ())
 
     def __post_init__(self) -> None:
         if not self.networks:
@@ -35,6 +43,9 @@ class Zone:
         for name in self.interfaces:
             if not re.fullmatch(r"[\w.@-]{1,15}", name, re.ASCII):
                 raise ConfigError(f"interface: {name!r} cannot be the name of an interface")
+        for way in self.ways:
+            one_of("ways", way, ("voucher", "password", "staff"))
+        one_of("reset", self.reset, ("none", "sms", "email", "both"))
         if self.address and not any(self.address in network for network in self.networks):
             raise ConfigError(f"address: {self.address} is in none of the networks")
 
@@ -239,6 +250,9 @@ class Config:
     """Everything an operator sets once; groups and accounts live in the store."""
 
     name: str = setting("the venue's name, as guests know it", "Guest")
+    timezone: str = setting(
+        "where the venue is, such as Europe/Berlin, for days and hours; else as here", ""
+    )
     state_dir: Path = setting("the database and the key", Path("/var/lib/portald"))
     run_dir: Path = setting("the sockets", Path("/run/portald"))
     zones: tuple[Zone, ...] = setting("the guest networks, each a [[zones]] table")
@@ -267,10 +281,21 @@ class Config:
         for what, values in (("name", names), ("interface", interfaces)):
             if len(set(values)) < len(values):
                 raise ConfigError(f"zones: two of them have the same {what}")
+        try:
+            _ = self.tz
+        except (KeyError, ValueError, OSError) as error:
+            raise ConfigError(
+                f"timezone: expected one such as Europe/Berlin, got {self.timezone!r}"
+            ) from error
         if self.otp.lifetime < self.otp.resend_after:
             raise ConfigError("otp.resend_after: longer than otp.lifetime, a guest could be stuck")
         if len({application.id for application in self.applications}) < len(self.applications):
             raise ConfigError("applications: two of them have the same id")
+
+    @property
+    def tz(self) -> tzinfo | None:
+        """The venue's time zone; ``None`` is this machine's."""
+        return ZoneInfo(self.timezone) if self.timezone else None
 
     @property
     def firewall_socket(self) -> Path:

@@ -16,27 +16,37 @@ from pathlib import Path
 
 from portald import __version__, config, phone, sms
 from portald.applications import Applications
+from portald.arranging import Arranging
 from portald.config import Config
+from portald.door import Door
 from portald.errors import ConfigError, PortaldError
 from portald.exchange import Exchange
 from portald.firewall.memory import MemoryFirewall
 from portald.firewall.remote import RemoteFirewall
 from portald.followup import Followups
+from portald.model import Alarm
 from portald.neighbours import KernelNeighbours, PretendNeighbours
+from portald.places import Places
 from portald.portal import Portal
 from portald.ports import Firewall, Neighbours
 from portald.purse import Purse
 from portald.reconcile import Rounds
+from portald.returning import Returning
+from portald.signing import Signing
 from portald.sms.codes import Codes
 from portald.sms.routes import Routes
+from portald.staff import Staff
 from portald.store import Store
 from portald.store.key import secret_key
+from portald.store.recovery import prepare
 from portald.system import fail, notify, set_up_logs, unix_listener
 from portald.texting import Texting
 from portald.texts import Texts
+from portald.timekeeping import Timekeeper
+from portald.vouchers import Vouchers
 from portald.web.admin import admin_app
 from portald.web.capture import Capture
-from portald.web.guest import guest_app
+from portald.web.guest import Ways, guest_app
 from portald.web.reports import reports_app
 from portald.web.server import Server, remember_macs
 
@@ -74,11 +84,11 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _run(options: argparse.Namespace) -> None:
+def _run(options: argparse.Namespace) -> int:
     set_up_logs(phone.mask_all)
     settings = config.load(options.config)
     phone.check(settings.numbers)
-    Daemon(settings).run()
+    return Daemon(settings).run()
 
 
 def _demo(options: argparse.Namespace) -> int:
@@ -109,40 +119,55 @@ class Daemon:
         except OSError as error:
             raise ConfigError(f"state_dir: {settings.state_dir}: {error.strerror}") from error
         key = secret_key(settings.state_dir / "portald.key")
-        ways = sms.make(
+        providers = sms.make(
             settings.sms,
             lambda sender: Codes(sender, key, texts),
             time.time,
             settings.reports.url,
             needed=settings.otp.mode == "code",
         )
-        self._store = Store(settings.state_dir / "portald.db")
-        firewall, neighbours = enforcement(settings)
+        database = settings.state_dir / "portald.db"
+        prepare(database, time.time())
+        self._store = Store(database, settings.tz)
+        self._places = Places()
+        self._firewall, self._neighbours = enforcement(settings, self._places)
+        firewall, neighbours = self._firewall, self._neighbours
         turn = threading.Lock()
+        self._stop = threading.Event()
+        self._damaged = False
+        self._found: list[Alarm] = []
+        door = Door(settings, self._store, firewall, time.time, turn, lambda: self._rounds.wake())
+        self._door = door
         self._rounds = Rounds(
-            settings, self._store, firewall, neighbours, time.time, turn, after=_feed_watchdog
+            settings,
+            self._store,
+            firewall,
+            neighbours,
+            door,
+            Timekeeper(self._store, time.time, boot_time, boot_id()),
+            time.time,
+            turn,
+            after=_feed_watchdog,
+            damaged=self._give_up,
         )
         self._pool = Pool(SENDERS, WAITING)
         store = self._store
-        routes = Routes(ways, lambda attempt: store.add_attempt(attempt, time.time()), texts.parts)
+        routes = Routes(providers, lambda attempt: store.add_attempt(attempt, time.time()), texts.parts)
         purse = Purse(settings, store, routes, time.time)
         exchange = Exchange(settings, store, routes, purse, time.time, self._pool.later)
         applications = Applications(settings, store, exchange, key, time.time)
         exchange.changed = applications.tell
         self._exchange = exchange
         self._followups = Followups(settings, store, routes, applications, time.time)
-        portal = Portal(
-            settings,
-            store,
-            firewall,
-            routes,
-            exchange,
-            neighbours,
-            time.time,
-            turn,
-            self._rounds.wake,
+        portal = Portal(settings, store, door, routes, exchange, neighbours, time.time)
+        ways = Ways(
+            Returning(store, door, time.time, key),
+            Signing(settings, store, door, exchange, time.time),
+            Vouchers(store, door, time.time, key, settings.limits),
+            Staff(settings, store, door, time.time),
         )
-        guest = Capture(guest_app(portal, key), settings)
+        arranging = Arranging(settings, store, door, time.time, self._rounds.wake)
+        guest = Capture(guest_app(portal, ways, key), settings)
         listeners = _guest_listeners(settings.web.port)
         if settings.firewall.backend != "memory":
             remember_macs(listeners)
@@ -151,7 +176,15 @@ class Daemon:
             # Apart from the guests', so that no crowd of them can shut the operator out.
             Server(
                 admin_app(
-                    portal, self._rounds, Texting(settings, store, routes, purse, texts), applications, key
+                    portal,
+                    self._rounds,
+                    Texting(settings, store, routes, purse, texts),
+                    applications,
+                    arranging,
+                    ways.vouchers,
+                    ways.staff,
+                    key,
+                    self._alarms,
                 ),
                 [unix_listener(settings.admin_socket, 0o660)],
                 threads=4,
@@ -163,8 +196,8 @@ class Daemon:
             receiver = reports_app(routes, store, settings.reports.url, time.time)
             self._servers.append(Server(receiver, [tcp_listener(family, host, port)], threads=2))
 
-    def run(self) -> None:
-        stop = threading.Event()
+    def run(self) -> int:
+        stop = self._stop
         for name in (signal.SIGTERM, signal.SIGINT):
             signal.signal(name, lambda *_: stop.set())
         self._exchange.fail_interrupted()
@@ -172,6 +205,13 @@ class Daemon:
             log.warning("event=unverified_ended sessions=%d", ended)
         self._rounds.start()
         self._followups.start()
+        self._watchers = [
+            Watcher("movements", self._watch_movements),
+            Watcher("rules", self._watch_rules),
+            Watcher("survey", self._watch_others),
+        ]
+        for watcher in self._watchers:
+            watcher.start()
         for server in self._servers:
             server.start()
         notify("READY=1")
@@ -182,19 +222,88 @@ class Daemon:
             server.stop()
         self._pool.stop()
         self._followups.stop()
+        self._neighbours.close()
         self._rounds.stop()
         if self._rounds.last_error is None:
             self._rounds.round()  # the last bytes
         self._store.close()
         log.info("event=stopped")
+        return 1 if self._damaged else 0
+
+    def _give_up(self) -> None:
+        """End because the database is damaged: whoever starts us anew sets it aside and rebuilds it."""
+        self._damaged = True
+        self._stop.set()
+
+    # What is watched beside the rounds, each in a thread of its own -----------------------------
+
+    def _watch_movements(self) -> None:
+        self._neighbours.watch(self._door.follow, time.time)
+
+    def _watch_rules(self) -> None:
+        """Have a round at once when somebody else has changed the rules."""
+        while not self._stop.is_set():
+            if self._firewall.wait(30):
+                self._rounds.wake()
+
+    def _watch_others(self) -> None:
+        while not self._stop.is_set():
+            self._found = self._firewall.survey()
+            self._stop.wait(60)
+
+    def _alarms(self) -> list[Alarm]:
+        found = [*self._found, *self._places.alarms(time.time())]
+        if self._rounds.store_error:
+            cure = "guests stay online, nobody new comes in; look at the disk of state_dir: df -h"
+            found.append(Alarm(self._rounds.store_error, cure))
+        if lost := self._store.lost():
+            rest = "the last backup and the kernel" if lost["backup"] else "what the kernel held"
+            found.append(
+                Alarm(
+                    f"the database was lost ({lost['why']}) and rebuilt from {rest}",
+                    f"it is kept as {lost['aside']}; once you have seen to it: portalctl status --seen",
+                )
+            )
+        return found
 
 
-def enforcement(settings: Config) -> tuple[Firewall, Neighbours]:
+def enforcement(settings: Config, places: Places | None = None) -> tuple[Firewall, Neighbours]:
     """Return the firewall and the view of the network that go together."""
     if settings.firewall.backend == "memory":
         log.warning("event=nothing_enforced backend=memory")
         return MemoryFirewall(time.time), PretendNeighbours(settings.zones)
-    return RemoteFirewall(settings.firewall_socket), KernelNeighbours(settings.zones)
+    return RemoteFirewall(settings.firewall_socket), KernelNeighbours(settings.zones, places)
+
+
+def boot_time() -> float:
+    """Return seconds since the machine was started, asleep or awake: nobody can set this clock."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def boot_id() -> str:
+    """Return what tells this boot from all others."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
+class Watcher(threading.Thread):
+    """Runs a job that waits for something, again and again if it fails."""
+
+    def __init__(self, name: str, job: Callable[[], None]) -> None:
+        super().__init__(name=name, daemon=True)
+        self._job = job
+
+    def run(self) -> None:
+        while True:
+            try:
+                return self._job()
+            except PortaldError as error:
+                log.warning("event=watching_failed what=%s error=%s", self.name, error)
+            except Exception:
+                log.exception("event=watching_failed what=%s", self.name)
+            time.sleep(1)
 
 
 def _feed_watchdog() -> None:

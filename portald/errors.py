@@ -5,6 +5,8 @@ PortaldError
 ├── Refused           the guest: a reason with a page of its own, and when to try again
 ├── SmsError          a text was not carried: its outcome says what to do next
 ├── Forged            a report on a text that is not the provider's
+├── StoreError        the database could not be read or written; nothing of the change was kept
+│   └── Conflict      a name is taken, or something still refers to it
 └── FirewallError     the kernel does not do what was asked; the next round repairs it
     └── RulesMissing  somebody removed or changed the ruleset: set it up again
 """
@@ -37,6 +39,20 @@ class Reason(StrEnum):
     NO_CHALLENGE = "no_challenge"
     CLIENT_UNKNOWN = "client_unknown"
     GROUP_CLOSED = "group_closed"
+    BLOCKED = "blocked"
+    ACCOUNT_EXPIRED = "account_expired"
+    CLOSED = "closed"
+    AGAIN_LATER = "again_later"
+    TIME_USED = "time_used"
+    VOLUME_USED = "volume_used"
+    DEVICES_FULL = "devices_full"
+    WAY_CLOSED = "way_closed"
+    EMAIL_INVALID = "email_invalid"
+    PASSWORD_WRONG = "password_wrong"  # noqa: S105, a word for the guest
+    PASSWORD_WEAK = "password_weak"  # noqa: S105
+    PASSWORD_OLD = "password_old"  # noqa: S105
+    VOUCHER_WRONG = "voucher_wrong"
+    VOUCHER_USED = "voucher_used"
     BUSY = "busy"
     FORM_STALE = "form_stale"
 
@@ -95,6 +111,18 @@ class SmsError(PortaldError):
 
 class Forged(PortaldError):
     """A request that claims to be a provider's report and is not proven to be."""
+
+
+class StoreError(PortaldError):
+    """The database refused; ``damaged`` if its file is not what was written into it."""
+
+    def __init__(self, words: str, damaged: bool = False) -> None:
+        self.damaged = damaged
+        super().__init__(words)
+
+
+class Conflict(StoreError):
+    """What is to be kept or deleted contradicts what else is kept; nothing was changed."""
 
 
 class FirewallError(PortaldError):

@@ -20,6 +20,8 @@ from portald.store import Store
 log = logging.getLogger(__name__)
 
 
+DECOY = "decoy"
+"""The reference of a code that was never made."""
 ELSEWHERE = 4
 """Guesses that providers judge at a time."""
 
@@ -112,6 +114,8 @@ class Exchange:
     def _compare(
         self, challenge: Challenge, code: str, allowances: list[limits.Allowance], counted_at: float
     ) -> bool:
+        if challenge.reference == DECOY:
+            return False
         try:
             return self._routes.check(challenge.reference or "", challenge.number, code)
         except SmsError as error:
@@ -142,6 +146,11 @@ class Exchange:
 
     def _send(self, challenge: Challenge, wish: Wish, ask: limits.Ask, replaces: str) -> None:
         masked = phone.mask(challenge.number)
+        if wish.decoy:
+            log.info("event=text_not_sent number=%s reason=no_such_account", masked)
+            self._store.text_sent(challenge.id, Sent(DECOY, challenge.policy), self._clock())
+            self._purse.settle(challenge)
+            return
         if not self._store.is_waiting(challenge.id):
             self._not_sent(challenge, ask, SmsError(Outcome.TEMPORARY, "nobody waits for it any more"))
             return

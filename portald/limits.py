@@ -129,7 +129,7 @@ def for_unsent(limits: Limits, resend_after: float, ask: Ask) -> list[Allowance]
 
 def for_guess(limits: Limits, holder: str, number: str) -> list[Allowance]:
     """Return what one guess uses up, over all codes: a resend must not renew the guesses."""
-    counted = [(f"guess:{number}", limits.guesses_per_number)]
+    counted = [(f"guess:{number}", limits.guesses_per_number)] if number else []
     if holder not in limits.guesses_free:
         counted.append((f"guess:{holder}", limits.guesses_per_client))
     return [Allowance(name, most, HOUR, Reason.GUESSES_USED_UP) for name, most in counted if most]

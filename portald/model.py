@@ -1,4 +1,4 @@
-"""The nouns of portald: client, grant, usage, plan, account, session, challenge."""
+"""The nouns of portald: client, grant, usage, account, session, challenge."""
 
 from __future__ import annotations
 
@@ -15,9 +15,43 @@ class End(StrEnum):
     """Why a session ended."""
 
     EXPIRED = "expired"
+    """Its time was over."""
+    TIME_USED = "time_used"
+    VOLUME_USED = "volume_used"
+    CLOSED = "closed"
+    """The hours of its plan were over."""
+    IDLE = "idle"
     LEFT = "left"
     REVOKED = "revoked"
+    BLOCKED = "blocked"
     REPLACED = "replaced"
+    """By a new login of the device, or by another device of the account."""
+    LOST = "lost"
+    """The database was lost, and the kernel held it no more."""
+
+
+class Sort(StrEnum):
+    """What an account is the account of."""
+
+    NUMBER = "number"
+    EMAIL = "email"
+    USER = "user"
+    """A name with a password, made by the operator."""
+    VOUCHER = "voucher"
+    DEVICE = "device"
+    """A device that needs no login, or whose guest proves nothing."""
+    GUEST = "guest"
+    """Somebody the staff has let in."""
+
+
+class Purpose(StrEnum):
+    """What a right code is good for."""
+
+    ENTER = "enter"
+    SECOND = "second"
+    """The second step after a password."""
+    RESET = "reset"
+    """A new password."""
 
 
 class State(StrEnum):
@@ -116,20 +150,25 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """What a group may use; ``None`` is unlimited."""
-
-    name: str
-    minutes: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Account:
-    """A verified telephone number (E.164) and the group it belongs to."""
+    """Whom sessions are counted for: a proven number or address, a name with a password, a voucher."""
 
     id: int
-    number: str
+    name: str
+    """Unique: the number (E.164), the address, the user's name, ``voucher 3-12``, a MAC."""
     group: str
+    sort: Sort = Sort.NUMBER
+    number: str = ""
+    """E.164, for codes."""
+    email: str = ""
+    has_password: bool = False
+    blocked: bool = False
+    expires_at: float | None = None
+    note: str = ""
+    created_at: float = 0.0
+    verified_at: float | None = None
+    kept: bool = False
+    """Made by the operator, and never deleted because nobody used it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +177,7 @@ class Session:
 
     id: int
     account: Account
-    plan: Plan
+    plan: str
     zone: str
     mac: str
     addresses: frozenset[str]
@@ -150,7 +189,30 @@ class Session:
     end: End | None
     usage: Usage
     verified: bool = True
-    """Whether a code proved the number; false where only its form was looked at."""
+    """Whether somebody proved who it is; false where only the form was looked at."""
+    active_at: float = 0.0
+    """When its device was last seen to send."""
+    extra: int = 0
+    """Seconds that the operator has added to its plan's."""
+    until: float | None = None
+    """The end of a window in which a guest may fetch the code from a mailbox; ``None`` for all others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """Seconds online and bytes in both directions."""
+
+    seconds: float = 0.0
+    bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What an account has used in the running day, week and month."""
+
+    day: Tally = Tally()
+    week: Tally = Tally()
+    month: Tally = Tally()
 
 
 class Kind(StrEnum):
@@ -193,6 +255,8 @@ class Order:
     """Whether the code is typed on the portal's own page, and not in another program."""
     replaces: str = ""
     """The handle of the code sent to this number before, which nobody needs any more."""
+    providers: tuple[str, ...] = ()
+    """Only these may bring it, if any are named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +269,11 @@ class Wish:
     zone: str
     application: str = ""
     callback: str = ""
+    purpose: Purpose = Purpose.ENTER
+    account: int | None = None
+    """Whose code it is, where that is known beforehand."""
+    decoy: bool = False
+    """Nobody gets a text: who asks must not learn from that whether there is such an account."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,6 +379,8 @@ class Challenge:
     callback: str = ""
     delivered: bool | None = None
     """What the provider knows of the text's arrival."""
+    purpose: Purpose = Purpose.ENTER
+    account: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

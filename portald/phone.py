@@ -47,13 +47,18 @@ def read(typed: str, numbers: Numbers) -> str:
 
 
 def region(number: str) -> str:
-    """Return the country of an E.164 number (ISO code), ``"001"`` for satellites and the like."""
+    """Return the country of an E.164 number (ISO code), ``"001"`` for satellites and the like.
+
+    Mail addresses have none: it is empty.
+    """
+    if "@" in number:
+        return ""
     return phonenumbers.region_code_for_number(phonenumbers.parse(number)) or "001"
 
 
 def is_home(number: str, numbers: Numbers) -> bool:
-    """Tell whether a number is of the venue's own country."""
-    return is_at_home(region(number), numbers)
+    """Tell whether a number is of the venue's own country; mail addresses are at home everywhere."""
+    return "@" in number or is_at_home(region(number), numbers)
 
 
 def is_at_home(country: str, numbers: Numbers) -> bool:
@@ -120,8 +125,14 @@ def national(number: str, zero: bool = False) -> str:
 
 
 def mask(number: str) -> str:
-    """Return a number that its owner recognises and a reader of logs cannot call."""
-    return f"{number[:3]}…{number[-2:]}"
+    """Return a number or mail address that its owner recognises and a reader of logs cannot use."""
+    local, at, domain = number.partition("@")
+    return f"{local[:2]}…@{domain}" if at else f"{number[:3]}…{number[-2:]}"
+
+
+def mask_name(name: str) -> str:
+    """Return an account's name as operators see it: numbers and addresses are masked, other names are not."""
+    return mask(name) if name.startswith("+") or "@" in name else name
 
 
 def mask_all(text: str) -> str:

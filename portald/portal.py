@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import logging
-import threading
-from collections.abc import Callable
+import re
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from portald import access, limits, phone
+from portald import limits, phone
 from portald.config import Config, Zone
-from portald.errors import FirewallError, Reason, Refused
+from portald.door import Door
+from portald.errors import Reason, Refused
 from portald.exchange import Exchange
-from portald.model import Challenge, Client, Conversion, End, Order, Session, Wish
-from portald.ports import Clock, Firewall, Neighbours
+from portald.limits import DAY, HOUR, Allowance
+from portald.model import Challenge, Client, Conversion, End, Order, Purpose, Session, Sort, Wish
+from portald.plan import Plan, Proof
+from portald.ports import Clock, Neighbours
 from portald.sms.carriers import Carrier, offered
 from portald.sms.routes import Routes
 from portald.store import Store
@@ -24,6 +26,9 @@ log = logging.getLogger(__name__)
 
 CARRIER_GROUP = "SMS"
 """While a group of this name exists, guests may have their code brought by their carrier's e-mail."""
+WINDOWS = 60
+"""Windows for fetching an e-mail that are opened in an hour, for all devices together."""
+_ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@([A-Za-z0-9-]{1,63}\.)+[A-Za-z0-9-]{2,63}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,29 +41,25 @@ class Asking:
 
 
 class Portal:
-    """The whole product; ``turn`` is held while store and kernel change together."""
+    """What a guest's page and an operator's list ask for."""
 
     def __init__(
         self,
         config: Config,
         store: Store,
-        firewall: Firewall,
+        door: Door,
         routes: Routes,
         exchange: Exchange,
         neighbours: Neighbours,
         clock: Clock,
-        turn: threading.Lock,
-        wake: Callable[[], None] = lambda: None,
     ) -> None:
         self.config = config
         self._store = store
-        self._firewall = firewall
+        self._door = door
         self._routes = routes
         self._exchange = exchange
         self._neighbours = neighbours
         self._clock = clock
-        self._turn = turn
-        self._wake = wake
 
     # Guests ------------------------------------------------------------------------------
 
@@ -79,9 +80,19 @@ class Portal:
     def zone(self, client: Client) -> Zone:
         return next(zone for zone in self.config.zones if zone.name == client.zone)
 
+    def plan(self, client: Client) -> Plan | None:
+        """Return the plan of guests who are new in the client's zone; ``None`` if the group is gone."""
+        return self._store.plan_of_group(self.zone(client).group)
+
     def status(self, client: Client) -> Session | None:
-        """Return the client's live session."""
-        return self._store.session_of(client.mac)
+        """Return the client's live session; a window for fetching a code is none."""
+        session = self._store.session_of(client.mac, client.zone)
+        return None if session is None or session.until is not None else session
+
+    def window(self, client: Client) -> Session | None:
+        """Return the client's window for fetching a code from a mailbox, while it is open."""
+        session = self._store.session_of(client.mac, client.zone)
+        return session if session is not None and session.until is not None else None
 
     def pending(self, client: Client) -> Challenge | None:
         """Return the client's challenge, found again after its page was closed."""
@@ -116,29 +127,75 @@ class Portal:
 
     def sends(self) -> bool:
         """Tell whether texts go out without a carrier's e-mail."""
-        return any(way.route.enabled and not way.by_carrier for way in self._routes.ways)
+        return any(w.route.enabled and not w.by_carrier and not w.by_mail for w in self._routes.ways)
+
+    def mails(self) -> bool:
+        """Tell whether codes can be sent to mail addresses."""
+        return self._routes.mails()
 
     def carrier(self, key: str) -> Carrier | None:
         return self._routes.carriers().get(key) if key else None
 
+    def contact(self, typed: str) -> str:
+        """Return a typed number as E.164, or a mail address; raise ``Refused`` if it is neither."""
+        if "@" not in typed:
+            return phone.read(typed, self.config.numbers)
+        address = typed.strip()
+        if not _ADDRESS.fullmatch(address):
+            raise Refused(Reason.EMAIL_INVALID)
+        return address.lower()
+
     def request_code(self, client: Client, typed: str, asking: Asking = Asking()) -> Challenge:
-        """Send a code to the number typed; an earlier code of this client dies.
+        """Send a code to the number or address typed; an earlier code of this client dies.
 
         The sending happens elsewhere: the challenge tells whether it is waiting, sent or failed.
         """
-        number = phone.read(typed, self.config.numbers)
+        zone, plan = self.zone(client), self.plan(client)
+        if plan is None:
+            raise Refused(Reason.GROUP_CLOSED)
+        contact = self.contact(typed)
         if asking.carrier and asking.carrier not in {carrier.key for carrier in self.carriers()[0]}:
             raise Refused(Reason.CARRIER_CLOSED)
-        order = Order(
+        if plan.proof not in (Proof.EITHER, Proof.EMAIL if "@" in contact else Proof.SMS):
+            raise Refused(Reason.WAY_CLOSED)
+        account = self._store.account_named(contact)
+        if account is not None:
+            plan = self._store.plan_of_group(account.group) or plan
+        return self._exchange.ask(
+            Wish(
+                self.order(client, contact, asking, plan.providers), client.mac, client.zone,
+                decoy=zone.known_only and account is None,
+            )
+        )  # fmt: skip
+
+    def order(self, client: Client, to: str, asking: Asking, providers: tuple[str, ...] = ()) -> Order:
+        """Return the order of a code for a client."""
+        return Order(
             challenge=0,
-            to=number,
+            to=to,
             policy=self.config.otp.policy,
             language=asking.language,
             ip=client.ip,
             agent=asking.agent,
             carrier=asking.carrier,
+            providers=() if asking.carrier else providers,
         )
-        return self._exchange.ask(Wish(order, client.mac, client.zone))
+
+    def open_window(self, client: Client) -> Session:
+        """Let a client online for the minutes that it takes to fetch a code from a mailbox."""
+        plan, challenge = self.plan(client), self.pending(client)
+        if plan is None or plan.window is None or challenge is None or "@" not in challenge.number:
+            raise Refused(Reason.WAY_CLOSED)
+        seconds = int(plan.window)
+        allowances = [
+            Allowance(f"window:{client.mac}", 1, DAY, Reason.TIME_USED),
+            Allowance(f"window:{challenge.number}", 2, DAY, Reason.TIME_USED),
+            Allowance("windows", WINDOWS, HOUR, Reason.BUSY),
+        ]
+        group = self.zone(client).group
+        return self._door.let_in(
+            lambda now: self._store.open_window(client, group, allowances, seconds, now)
+        )
 
     def resend(self, client: Client, asking: Asking = Asking()) -> Challenge:
         """Send a new code to the number the client gave before, the same way."""
@@ -152,31 +209,28 @@ class Portal:
         self._exchange.forget(client.mac)
 
     def confirm(self, client: Client, typed: str) -> Session:
-        """Judge a code and let the client in.
-
-        The session counts from here on even if the kernel cannot be told just now: the next
-        round does, and ``granted_at`` says when it has.
-        """
+        """Judge a code and let the client in."""
         challenge = self._exchange.judge(client.mac, typed)
+        if challenge.purpose is Purpose.SECOND:
+            return self._door.let_in(lambda now: self._store.open_second(challenge, client, now))
+        if challenge.purpose is Purpose.RESET:
+            raise Refused(Reason.NO_CHALLENGE)
         group = CARRIER_GROUP if challenge.carrier else self.zone(client).group
-        with self._turn:
-            now = self._clock()
-            session, replaced = self._store.open_session(challenge, client, group, now)
-            self._grant(session, replaced, now)
-        return session
+        sort = Sort.EMAIL if "@" in challenge.number else Sort.NUMBER
+        return self._door.let_in(lambda now: self._store.open_proven(challenge, sort, client, group, now))
 
     def admit(self, client: Client, typed: str) -> Session:
-        """Let the client in for a number that is only looked at (``otp.mode = "format_only"``)."""
-        if self.config.otp.mode != "format_only":
-            raise Refused(Reason.FORM_STALE)
-        number = phone.read(typed, self.config.numbers)
-        with self._turn:
-            now = self._clock()
-            group = self.zone(client).group
-            allowances = limits.for_holder(self._exchange.limits_in_force(), client.mac)
-            session, replaced = self._store.open_unverified(number, client, group, allowances, now)
-            self._grant(session, replaced, now)
-        return session
+        """Let the client in without a code: ``otp.mode = "format_only"``, or a plan that asks for no proof."""
+        plan, group = self.plan(client), self.zone(client).group
+        sort, name = Sort.DEVICE, client.mac
+        if plan is None or plan.proof is not Proof.NONE:
+            if self.config.otp.mode != "format_only":
+                raise Refused(Reason.FORM_STALE)
+            sort, name = Sort.NUMBER, phone.read(typed, self.config.numbers)
+        allowances = limits.for_holder(self._exchange.limits_in_force(), client.mac)
+        return self._door.let_in(
+            lambda now: self._store.open_unproven(sort, name, client, group, allowances, now)
+        )
 
     def time_left(self, session: Session) -> float | None:
         """Return the seconds a session still has, ``None`` if it has no end."""
@@ -187,7 +241,7 @@ class Portal:
         """Log the client out at its own wish."""
         session = self.status(client)
         if session is not None:
-            self._end(session.id, End.LEFT)
+            self._door.end({session.id: End.LEFT})
 
     def now(self) -> float:
         return self._clock()
@@ -203,9 +257,12 @@ class Portal:
     def challenges(self, limit: int = 50) -> list[Challenge]:
         return self._store.challenges(limit)
 
+    def online(self) -> int:
+        return self._store.count_live()
+
     def revoke(self, session_id: int) -> bool:
         """Cut a session; false if there is no live one of that number."""
-        return self._end(session_id, End.REVOKED)
+        return bool(self._door.end({session_id: End.REVOKED}))
 
     def carrier_report(self) -> list[dict[str, Any]]:
         """Return every carrier with its state and how many codes came back by it, in 30 days."""
@@ -215,35 +272,6 @@ class Portal:
             {"carrier": carrier, "seen": seen.get(carrier.key, Conversion())}
             for carrier in self._routes.carriers().values()
         ]
-
-    # Inside ------------------------------------------------------------------------------
-
-    def _grant(self, session: Session, replaced: list[int], now: float) -> None:
-        grant = access.grant(session, self.config.firewall.longest, now)
-        try:
-            self._firewall.apply([grant], replaced)
-        except FirewallError as error:
-            log.error("event=grant_failed session=%d error=%s", session.id, error)
-        else:
-            self._store.set_granted([session.id], now)
-        if not session.addresses:
-            self._wake()  # it came over IPv6: a round finds its IPv4 address
-        log.info(
-            "event=session_opened session=%d number=%s mac=%s verified=%s",
-            session.id, phone.mask(session.account.number), session.mac, session.verified,
-        )  # fmt: skip
-
-    def _end(self, session_id: int, reason: End) -> bool:
-        with self._turn:
-            if not self._store.end_session(session_id, reason, self._clock()):
-                return False
-            try:
-                self._firewall.apply([], [session_id])
-            except FirewallError as error:
-                log.error("event=revoke_failed session=%d error=%s", session_id, error)
-                self._wake()
-        log.info("event=session_ended session=%d reason=%s", session_id, reason)
-        return True
 
 
 def _is_silent(seen: Conversion) -> bool:

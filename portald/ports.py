@@ -90,5 +90,11 @@ class Neighbours(Protocol):
     def client(self, ip: str) -> Client | None:
         """Return the device that has this address on a guest network, or ``None``."""
 
-    def addresses(self) -> Mapping[str, frozenset[str]]:
-        """Return the IPv4 addresses of each MAC on the guest networks."""
+    def addresses(self) -> Mapping[tuple[str, str], frozenset[str]]:
+        """Return the addresses of each device on the guest networks, of both families, by MAC and zone."""
+
+    def watch(self, moved: Callable[[str, str, frozenset[str]], object], clock: Clock) -> None:
+        """Call ``moved`` with MAC, zone and addresses when a device shows a new one, until ``close``."""
+
+    def close(self) -> None:
+        """Make ``watch`` return."""

@@ -13,7 +13,9 @@ import pytest
 from flask import Flask
 
 from portald.applications import Applications
+from portald.arranging import Arranging
 from portald.config import Config, Zone
+from portald.door import Door
 from portald.errors import SmsError
 from portald.exchange import Exchange
 from portald.firewall.memory import MemoryFirewall
@@ -21,15 +23,20 @@ from portald.model import Client, Text
 from portald.portal import Portal
 from portald.purse import Purse
 from portald.reconcile import Rounds
+from portald.returning import Returning
+from portald.signing import Signing
 from portald.sms.breaker import Breaker
 from portald.sms.codes import Codes
 from portald.sms.routes import Route, Routes, Way
+from portald.staff import Staff
 from portald.store import Store
 from portald.texting import Texting
 from portald.texts import Texts
+from portald.timekeeping import Timekeeper
+from portald.vouchers import Vouchers
 from portald.web.admin import admin_app
 from portald.web.capture import Capture
-from portald.web.guest import guest_app
+from portald.web.guest import Ways, guest_app
 
 pytest_plugins = ["tests.lab_fixtures"]
 
@@ -76,19 +83,24 @@ class Table:
     def __init__(self) -> None:
         self.clients: dict[str, Client] = {}
 
-    def join(self, ip: str, mac: str) -> Client:
-        self.clients[ip] = Client(mac, ip, "guest")
+    def join(self, ip: str, mac: str, zone: str = "guest") -> Client:
+        self.clients[ip] = Client(mac, ip, zone)
         return self.clients[ip]
 
     def client(self, ip: str) -> Client | None:
         return self.clients.get(ip)
 
-    def addresses(self) -> Mapping[str, frozenset[str]]:
-        found: dict[str, set[str]] = {}
+    def addresses(self) -> Mapping[tuple[str, str], frozenset[str]]:
+        found: dict[tuple[str, str], set[str]] = {}
         for client in self.clients.values():
-            if ":" not in client.ip:
-                found.setdefault(client.mac, set()).add(client.ip)
-        return {mac: frozenset(ips) for mac, ips in found.items()}
+            found.setdefault((client.mac, client.zone), set()).add(client.ip)
+        return {key: frozenset(ips) for key, ips in found.items()}
+
+    def watch(self, moved: Any, clock: Any) -> None:
+        """Nobody moves but by ``join``, and rounds see that."""
+
+    def close(self) -> None:
+        """There is nothing to end."""
 
 
 @dataclass
@@ -103,6 +115,12 @@ class Product:
     outbox: Outbox
     portal: Portal
     rounds: Rounds
+    door: Door
+    returning: Returning
+    signing: Signing
+    vouchers: Vouchers
+    staff: Staff
+    arranging: Arranging
     routes: Routes
     purse: Purse
     exchange: Exchange
@@ -112,16 +130,38 @@ class Product:
     paused: bool = False
 
     def web(self) -> Flask:
-        app = guest_app(self.portal, KEY)
+        app = guest_app(self.portal, self.ways(), KEY)
         app.wsgi_app = Capture(app.wsgi_app, self.config)  # type: ignore[method-assign]
         return app
 
+    def ways(self) -> Ways:
+        return Ways(self.returning, self.signing, self.vouchers, self.staff)
+
     def operator(self) -> Flask:
-        return admin_app(self.portal, self.rounds, self.texting, self.applications, KEY)
+        return admin_app(
+            self.portal, self.rounds, self.texting, self.applications, self.arranging, self.vouchers,
+            self.staff, KEY,
+        )  # fmt: skip
 
     def log_in(self, client: Client, number: str = NUMBER) -> Any:
         self.portal.request_code(client, number)
         return self.portal.confirm(client, self.outbox.code())
+
+    def inside(self) -> set[int]:
+        """Return the sessions that the firewall lets through."""
+        return {number for number, held in self.firewall.read().items() if held.open}
+
+    def use_firewall(self, firewall: Any) -> None:
+        """Put another firewall in the place of the one that remembers."""
+        self.firewall = self.door._firewall = self.rounds._firewall = firewall
+
+    def make_rounds(self, after: Callable[[], None] = lambda: None) -> Rounds:
+        """Return rounds besides the product's own."""
+        keeper = Timekeeper(self.store, self.clock, self.clock, "boot")
+        return Rounds(
+            self.config, self.store, self.firewall, self.table, self.door, keeper, self.clock,
+            threading.Lock(), after=after,
+        )  # fmt: skip
 
     def send_waiting(self) -> None:
         """Let the texts that were asked for be sent now."""
@@ -155,7 +195,9 @@ def make_product(clock: Clock, store: Store, config: Config) -> Callable[..., Pr
         firewall = MemoryFirewall(clock)
         firewall.setup()
         table, outbox, turn = Table(), Outbox(), threading.Lock()
-        rounds = Rounds(settings, store, firewall, table, clock, turn)
+        door = Door(settings, store, firewall, clock, turn)
+        keeper = Timekeeper(store, clock, clock, "boot")
+        rounds = Rounds(settings, store, firewall, table, door, keeper, clock, turn)
         jobs: list[Callable[[], None]] = []
 
         def later(job: Callable[[], None]) -> bool:
@@ -172,10 +214,15 @@ def make_product(clock: Clock, store: Store, config: Config) -> Callable[..., Pr
         exchange = Exchange(settings, store, routes, purse, clock, later)
         applications = Applications(settings, store, exchange, KEY, clock)
         exchange.changed = applications.tell
-        portal = Portal(settings, store, firewall, routes, exchange, table, clock, turn)
+        portal = Portal(settings, store, door, routes, exchange, table, clock)
         product = Product(
-            settings, clock, store, firewall, table, outbox, portal, rounds, routes, purse, exchange,
-            applications, Texting(settings, store, routes, purse, texts), jobs,
+            config=settings, clock=clock, store=store, firewall=firewall, table=table, outbox=outbox,
+            portal=portal, rounds=rounds, door=door, returning=Returning(store, door, clock, KEY),
+            signing=Signing(settings, store, door, exchange, clock),
+            vouchers=Vouchers(store, door, clock, KEY, settings.limits),
+            staff=Staff(settings, store, door, clock), arranging=Arranging(settings, store, door, clock),
+            routes=routes, purse=purse, exchange=exchange, applications=applications,
+            texting=Texting(settings, store, routes, purse, texts), jobs=jobs,
         )  # fmt: skip
         return product
 

@@ -12,7 +12,8 @@ from portald.config import Firewall
 from portald.errors import FirewallError, RulesMissing
 from portald.firewall.memory import MemoryFirewall
 from portald.model import Client, End, Grant, Held, Session, Usage
-from portald.reconcile import EARLY, FORGET_AFTER, Rounds
+from portald.reconcile import EARLY, FORGET_AFTER, TIDY_EVERY
+from portald.timekeeping import CALM
 from tests.conftest import NUMBER, Clock, Product
 
 
@@ -46,7 +47,7 @@ class Watched(MemoryFirewall):
 def watched(product: Product, clock: Clock) -> Watched:
     firewall = Watched(clock)
     firewall.setup()
-    product.firewall = product.portal._firewall = product.rounds._firewall = firewall
+    product.use_firewall(firewall)
     firewall.calls.clear()
     return firewall
 
@@ -62,6 +63,7 @@ def test_a_round_with_nothing_to_do_changes_nothing(
     product: Product, phone: Client, watched: Watched, clock: Clock
 ) -> None:
     product.log_in(phone)
+    product.rounds.round()
     watched.calls.clear()
     assert product.rounds.round()
     assert watched.calls == ["read"]
@@ -100,14 +102,14 @@ def test_grants_that_vanished_are_put_back(product: Product, phone: Client) -> N
 
 def test_foreign_sessions_in_the_kernel_are_removed(product: Product, phone: Client) -> None:
     opened = product.log_in(phone)
-    product.firewall.apply([Grant(999, "02:ee:00:00:00:09", frozenset({"10.77.0.99"}), 600)], [])
+    product.firewall.apply([Grant(999, "guest", "02:ee:00:00:00:09", frozenset({"10.77.0.99"}), 600)], [])
     assert product.rounds.round()
-    assert product.firewall.read().keys() == {opened.id}
+    assert product.inside() == {opened.id}
 
 
 def test_a_grant_that_was_tampered_with_is_set_right(product: Product, phone: Client) -> None:
     opened = product.log_in(phone)
-    product.firewall.apply([Grant(opened.id, "02:ee:00:00:00:09", frozenset(), 600)], [])
+    product.firewall.apply([Grant(opened.id, "guest", "02:ee:00:00:00:09", frozenset(), 600)], [])
     assert product.rounds.round()
     held = product.firewall.read()[opened.id]
     assert (held.mac, held.addresses) == (phone.mac, {phone.ip})
@@ -136,7 +138,7 @@ def test_usage_goes_on_when_the_kernel_forgot_everything(product: Product, phone
 def test_the_last_bytes_of_an_expired_session_are_accounted(
     product: Product, phone: Client, clock: Clock
 ) -> None:
-    product.store.connection.execute("UPDATE plans SET minutes = 1")
+    product.store.connection.execute('UPDATE plans SET terms = \'{"session": "1m"}\'')
     opened = product.log_in(phone)
     clock.move(60 - EARLY)
     product.firewall.count(opened.id, 7, 8)
@@ -144,12 +146,12 @@ def test_the_last_bytes_of_an_expired_session_are_accounted(
     ended = product.store.session(opened.id)
     assert ended is not None
     assert (ended.end, ended.usage) == (End.EXPIRED, Usage(7, 8))
-    assert product.firewall.read() == {}
+    assert product.inside() == set()
     assert product.portal.status(phone) is None
 
 
 def test_a_session_lasts_until_its_deadline(product: Product, phone: Client, clock: Clock) -> None:
-    product.store.connection.execute("UPDATE plans SET minutes = 10")
+    product.store.connection.execute('UPDATE plans SET terms = \'{"session": "10m"}\'')
     opened = product.log_in(phone)
     for _ in range(59):
         clock.move(10)
@@ -195,16 +197,16 @@ def test_the_kernel_ends_access_alone_and_a_round_brings_it_back(
 ) -> None:
     opened = product.log_in(phone)
     clock.move(product.config.firewall.longest)
-    assert product.firewall.read() == {}
+    assert product.inside() == set()
     assert product.rounds.round()
-    assert product.firewall.read().keys() == {opened.id}
+    assert product.inside() == {opened.id}
 
 
 def test_a_shortened_session_is_shortened_in_the_kernel(
     product: Product, phone: Client, clock: Clock
 ) -> None:
     opened = product.log_in(phone)
-    product.store.connection.execute("UPDATE sessions SET expires_at = ?", (clock() + 100,))
+    product.store.connection.execute("UPDATE accounts SET expires_at = ?", (clock() + 100,))
     assert product.rounds.round()
     assert product.firewall.read()[opened.id].seconds == 100
 
@@ -301,7 +303,7 @@ def test_a_neighbour_table_that_fails(product: Product, phone: Client) -> None:
         def client(self, ip: str) -> Client | None:
             return None
 
-        def addresses(self) -> Mapping[str, frozenset[str]]:
+        def addresses(self) -> Mapping[tuple[str, str], frozenset[str]]:
             raise OSError("netlink")
 
     product.log_in(phone)
@@ -322,15 +324,7 @@ def test_what_comes_after_a_round_cannot_stop_the_rounds(product: Product, clock
     def explode() -> None:
         raise OSError("notify socket")
 
-    rounds = Rounds(
-        product.config,
-        product.store,
-        product.firewall,
-        product.table,
-        clock,
-        threading.Lock(),
-        after=explode,
-    )
+    rounds = product.make_rounds(after=explode)
     rounds.round()
     assert rounds.last_good == clock()
 
@@ -338,15 +332,7 @@ def test_what_comes_after_a_round_cannot_stop_the_rounds(product: Product, clock
 def test_after_is_called_for_good_rounds_only(product: Product, watched: Watched, clock: Clock) -> None:
     """The watchdog is fed there."""
     fed: list[bool] = []
-    rounds = Rounds(
-        product.config,
-        product.store,
-        watched,
-        product.table,
-        clock,
-        threading.Lock(),
-        after=lambda: fed.append(True),
-    )
+    rounds = product.make_rounds(after=lambda: fed.append(True))
     watched.errors["read"] = FirewallError("gone")
     rounds.round()
     assert fed == []
@@ -378,11 +364,13 @@ def test_expected_failures_are_one_line_and_others_have_a_traceback(
 
 
 def test_what_is_over_is_forgotten(product: Product, phone: Client, clock: Clock) -> None:
+    product.rounds.round()
+    clock.move(CALM)
     product.portal.request_code(phone, NUMBER)
     clock.move(FORGET_AFTER)
     assert product.rounds.round()
     assert len(product.portal.challenges()) == 1
-    clock.move(product.config.otp.lifetime + 1)
+    clock.move(product.config.otp.lifetime + TIDY_EVERY)
     assert product.rounds.round()
     assert product.portal.challenges() == []
 
@@ -394,15 +382,7 @@ def test_the_thread_makes_a_round_when_woken_and_stops_when_told(
     product: Product, phone: Client, clock: Clock
 ) -> None:
     made = threading.Semaphore(0)
-    rounds = Rounds(
-        product.config,
-        product.store,
-        product.firewall,
-        product.table,
-        clock,
-        threading.Lock(),
-        after=lambda: made.release(),
-    )
+    rounds = product.make_rounds(after=lambda: made.release())
     rounds.start()
     try:
         assert made.acquire(timeout=5)
@@ -410,7 +390,7 @@ def test_the_thread_makes_a_round_when_woken_and_stops_when_told(
         product.firewall.apply([], [opened.id])
         rounds.wake()
         assert made.acquire(timeout=4)
-        assert product.firewall.read().keys() == {opened.id}
+        assert product.inside() == {opened.id}
     finally:
         rounds.stop()
     assert not rounds._thread.is_alive()
@@ -422,7 +402,7 @@ def test_stopping_what_never_started(product: Product) -> None:
 
 def test_the_pause_ends_with_the_next_session(product: Product, phone: Client, clock: Clock) -> None:
     assert product.rounds._pause() == product.config.firewall.round
-    product.store.connection.execute("UPDATE plans SET minutes = 1")
+    product.store.connection.execute('UPDATE plans SET terms = \'{"session": "1m"}\'')
     product.log_in(phone)
     assert product.rounds._pause() == product.config.firewall.round
     clock.move(58)

@@ -15,7 +15,7 @@ import pytest
 
 from portald import limits
 from portald.config import Limits
-from portald.errors import ConfigError, Reason, Refused
+from portald.errors import ConfigError, Conflict, Reason, Refused
 from portald.limits import Allowance
 from portald.model import (
     FIRST_SESSION,
@@ -27,11 +27,11 @@ from portald.model import (
     Held,
     Order,
     Outcome,
-    Plan,
     Policy,
     Report,
     Sent,
     Session,
+    Sort,
     State,
     Usage,
     Wish,
@@ -68,7 +68,7 @@ def sent(
 
 
 def online(store: Store, now: float, client: Client = PHONE, number: str = NUMBER) -> Session:
-    session, _ = store.open_session(sent(store, now, client, number), client, "SMS", now)
+    session, _ = store.open_proven(sent(store, now, client, number), Sort.NUMBER, client, "SMS", now)
     return session
 
 
@@ -133,7 +133,7 @@ def all_at_once(times: int, call: Callable[[int], T]) -> tuple[list[T], list[Rea
 
 
 def test_a_new_store_has_the_group_and_plan_of_the_specification(store: Store) -> None:
-    assert rows(store, "SELECT name, minutes FROM plans") == [("unlimited", None)]
+    assert rows(store, "SELECT name, terms FROM plans") == [("unlimited", "{}")]
     assert rows(store, "SELECT name, plan FROM groups") == [("SMS", "unlimited")]
 
 
@@ -283,7 +283,10 @@ def test_a_new_challenge_kills_the_clients_old_one_only(store: Store, clock: Clo
     assert store.challenge_of(OTHER.mac, clock()) == foreign
     assert [c.state for c in store.challenges(9)] == [State.WAITING, State.SENT, State.REPLACED]
     assert refusal(lambda: guess(store, clock())).reason is Reason.NO_CHALLENGE
-    assert refusal(lambda: store.open_session(old, PHONE, "SMS", clock())).reason is Reason.NO_CHALLENGE
+    assert (
+        refusal(lambda: store.open_proven(old, Sort.NUMBER, PHONE, "SMS", clock())).reason
+        is Reason.NO_CHALLENGE
+    )
 
 
 def test_a_late_text_does_not_bring_a_replaced_challenge_back(store: Store, clock: Clock) -> None:
@@ -375,13 +378,13 @@ def test_a_session_as_it_begins(store: Store, clock: Clock) -> None:
     session = online(store, clock())
     assert session.id == FIRST_SESSION == 256
     assert (session.account.number, session.account.group) == (NUMBER, "SMS")
-    assert session.plan == Plan("unlimited", None)
+    assert session.plan == "unlimited"
     assert (session.mac, session.zone) == (PHONE.mac, "guest")
     assert session.addresses == {PHONE.ip}
     assert (session.started_at, session.expires_at) == (clock(), None)
     assert (session.granted_at, session.ended_at, session.end) == (None, None, None)
     assert session.usage == Usage()
-    assert store.session(session.id) == store.session_of(PHONE.mac) == session
+    assert store.session(session.id) == store.session_of(PHONE.mac, PHONE.zone) == session
     assert list(store.live_sessions()) == [session]
     assert store.challenge_of(PHONE.mac, clock()) is None
 
@@ -393,14 +396,16 @@ def test_a_session_that_came_over_ipv6_has_no_ipv4_address_yet(store: Store, clo
 
 def test_unknown_sessions(store: Store) -> None:
     assert store.session(256) is None
-    assert store.session_of(PHONE.mac) is None
+    assert store.session_of(PHONE.mac, PHONE.zone) is None
     assert list(store.live_sessions()) == []
     assert store.next_deadline() is None
 
 
 def test_sixty_confirmations_at_once_are_one_session(store: Store, clock: Clock) -> None:
     challenge = sent(store, clock())
-    opened, refusals = all_at_once(60, lambda _: store.open_session(challenge, PHONE, "SMS", clock()))
+    opened, refusals = all_at_once(
+        60, lambda _: store.open_proven(challenge, Sort.NUMBER, PHONE, "SMS", clock())
+    )
     assert len(opened) == 1
     assert refusals == [Reason.NO_CHALLENGE] * 59
     assert [session.id for session in store.live_sessions()] == [256]
@@ -422,7 +427,7 @@ def test_a_number_has_one_account(store: Store, clock: Clock) -> None:
     third = online(store, clock(), number=OTHER_NUMBER)
     assert first.account == second.account
     assert third.account != first.account
-    assert rows(store, "SELECT number, group_name FROM accounts ORDER BY id") == [
+    assert rows(store, "SELECT name, group_name FROM accounts ORDER BY id") == [
         (NUMBER, "SMS"),
         (OTHER_NUMBER, "SMS"),
     ]
@@ -430,11 +435,11 @@ def test_a_number_has_one_account(store: Store, clock: Clock) -> None:
 
 def test_an_account_keeps_the_group_the_operator_gave_it(store: Store, clock: Clock) -> None:
     online(store, clock())
-    store.connection.execute("INSERT INTO plans (name, minutes) VALUES ('short', 10)")
+    store.connection.execute("INSERT INTO plans (name, terms) VALUES ('short', '{\"session\": \"10m\"}')")
     store.connection.execute("INSERT INTO groups (name, plan) VALUES ('staff', 'short')")
     store.connection.execute("UPDATE accounts SET group_name = 'staff'")
     session = online(store, clock())
-    assert (session.account.group, session.plan) == ("staff", Plan("short", 10))
+    assert (session.account.group, session.plan) == ("staff", "short")
 
 
 def test_a_group_that_is_gone_lets_nobody_in_and_costs_no_code(store: Store, clock: Clock) -> None:
@@ -442,52 +447,42 @@ def test_a_group_that_is_gone_lets_nobody_in_and_costs_no_code(store: Store, clo
     store.connection.execute("DELETE FROM groups")
     before = everything(store)
     assert (
-        refusal(lambda: store.open_session(challenge, PHONE, "SMS", clock())).reason is Reason.GROUP_CLOSED
+        refusal(lambda: store.open_proven(challenge, Sort.NUMBER, PHONE, "SMS", clock())).reason
+        is Reason.GROUP_CLOSED
     )
     assert everything(store) == before
     store.connection.execute("INSERT INTO groups (name, plan) VALUES ('SMS', 'unlimited')")
-    session, replaced = store.open_session(challenge, PHONE, "SMS", clock())
+    session, replaced = store.open_proven(challenge, Sort.NUMBER, PHONE, "SMS", clock())
     assert (session.mac, replaced) == (PHONE.mac, [])
 
 
 def test_one_live_session_per_client(store: Store, clock: Clock) -> None:
     first, other = online(store, clock()), online(store, clock(), OTHER)
     clock.move(10)
-    second, replaced = store.open_session(sent(store, clock()), PHONE, "SMS", clock())
+    second, replaced = store.open_proven(sent(store, clock()), Sort.NUMBER, PHONE, "SMS", clock())
     assert replaced == [first.id]
-    assert list(store.live_sessions()) == [other, second]
+    assert [session.id for session in store.live_sessions()] == [other.id, second.id]
     ended = store.session(first.id)
     assert ended is not None
     assert (ended.ended_at, ended.end) == (clock(), End.REPLACED)
-    with pytest.raises(sqlite3.IntegrityError):
+    with pytest.raises(Conflict):
         store.connection.execute("UPDATE sessions SET ended_at = NULL")
 
 
 def test_a_plan_with_minutes_has_a_deadline(store: Store, clock: Clock) -> None:
-    store.connection.execute("UPDATE plans SET minutes = 90 WHERE name = 'unlimited'")
+    store.connection.execute('UPDATE plans SET terms = \'{"session": "90m"}\'')
     session = online(store, clock())
     assert session.expires_at == clock() + 5400
-    assert session.plan.minutes == 90
     assert store.next_deadline() == clock() + 5400
 
 
-def test_what_is_due_ends(store: Store, clock: Clock) -> None:
-    endless = online(store, clock(), Client("02:cc:00:00:00:03", "10.77.0.13", "guest"))
-    store.connection.execute("UPDATE plans SET minutes = 1")
-    first = online(store, clock())
-    clock.move(10)
-    second = online(store, clock(), OTHER)
-    assert store.next_deadline() == first.expires_at
-    clock.move(49.9)
-    assert store.end_due(clock()) == []
-    clock.move(0.1)
-    assert store.end_due(clock()) == [first.id]
-    assert store.end_due(clock()) == []
-    ended = store.session(first.id)
-    assert ended is not None
-    assert (ended.end, ended.ended_at) == (End.EXPIRED, clock())
-    assert store.next_deadline() == second.expires_at
-    assert [session.id for session in store.live_sessions()] == [endless.id, second.id]
+def test_several_end_at_once_and_each_once(store: Store, clock: Clock) -> None:
+    first, second = online(store, clock()), online(store, clock(), OTHER)
+    reasons = {first.id: End.EXPIRED, second.id: End.IDLE, 999: End.IDLE}
+    assert store.end_sessions(reasons, clock()) == [first.id, second.id]
+    assert store.end_sessions(reasons, clock()) == []
+    assert {found.end for found in store.ended_sessions(2)} == {End.EXPIRED, End.IDLE}
+    assert list(store.live_sessions()) == []
 
 
 def test_a_session_ends_once(store: Store, clock: Clock) -> None:
@@ -500,7 +495,7 @@ def test_a_session_ends_once(store: Store, clock: Clock) -> None:
     ended = store.session(session.id)
     assert ended is not None
     assert (ended.end, ended.ended_at) == (End.REVOKED, clock() - 5)
-    assert store.session_of(PHONE.mac) is None
+    assert store.session_of(PHONE.mac, PHONE.zone) is None
 
 
 def test_latest_ended_sessions_come_first(store: Store, clock: Clock) -> None:
@@ -514,8 +509,11 @@ def test_latest_ended_sessions_come_first(store: Store, clock: Clock) -> None:
 # What the rounds write ---------------------------------------------------------------------
 
 
-def reading(session: Session, up: int, down: int) -> dict[int, Held]:
-    return {session.id: Held(session.id, session.mac, session.addresses, 60, Usage(up, down))}
+def reading(session: Session, up: int, down: int, live: bool = True) -> dict[int, Held]:
+    held = Held(
+        session.id, "guest", session.mac, session.addresses, 60, Usage(up, down), open=live, complete=live
+    )
+    return {session.id: held}
 
 
 def usage(store: Store, session: Session) -> Usage:
@@ -524,35 +522,30 @@ def usage(store: Store, session: Session) -> Usage:
     return found.usage
 
 
-def test_usage_is_what_the_counters_grew_by(store: Store, clock: Clock) -> None:
+def test_usage_is_the_most_that_was_read(store: Store, clock: Clock) -> None:
     session = online(store, clock())
     for up, down in ((5, 70), (5, 70), (8, 100)):
-        store.add_reading(reading(session, up, down), 0)
+        store.add_reading(reading(session, up, down), clock())
     assert usage(store, session) == Usage(8, 100)
-    # The kernel was set up again: its counters begin at zero, ours go on.
-    store.add_reading(reading(session, 1, 2), 0)
-    assert usage(store, session) == Usage(9, 102)
-    store.add_reading(reading(session, 3, 2), 0)
-    assert usage(store, session) == Usage(11, 102)
+    # Whatever happened to the kernel's counters, what was counted stays counted.
+    store.add_reading(reading(session, 1, 2), clock())
+    assert usage(store, session) == Usage(8, 100)
+    store.add_reading(reading(session, 9, 2), clock())
+    assert usage(store, session) == Usage(9, 100)
 
 
-def test_usage_after_a_renewal_counts_from_zero(store: Store, clock: Clock) -> None:
-    session = online(store, clock())
-    store.add_reading(reading(session, 10, 10), 0)
-    store.set_granted([session.id], clock())
-    store.add_reading(reading(session, 15, 10), 0)
-    assert usage(store, session) == Usage(25, 20)
-
-
-def test_usage_of_others_and_of_the_ended_is_not_counted(store: Store, clock: Clock) -> None:
+def test_the_last_bytes_of_the_ended_are_counted_and_nobody_elses(store: Store, clock: Clock) -> None:
     session, other = online(store, clock()), online(store, clock(), OTHER)
-    store.add_reading(reading(other, 1, 1) | {999: Held(999, "x", frozenset(), 9, Usage(9, 9))}, 0)
+    stranger = {999: Held(999, "guest", "x", frozenset(), 9, Usage(9, 9))}
+    store.add_reading(reading(other, 1, 1) | stranger, clock())
     assert usage(store, session) == Usage()
     assert usage(store, other) == Usage(1, 1)
     store.end_session(other.id, End.LEFT, clock())
-    store.add_reading(reading(other, 5, 5), 0)
-    assert usage(store, other) == Usage(1, 1)
-    store.add_reading({}, 0)
+    store.add_reading(reading(other, 5, 5, live=False), clock())
+    assert usage(store, other) == Usage(5, 5)
+    store.add_reading({}, clock())
+    total = rows(store, "SELECT sum(up), sum(down) FROM usage")
+    assert total == [(5, 5)]
 
 
 def test_granted_at_is_the_first_time(store: Store, clock: Clock) -> None:
@@ -753,22 +746,22 @@ def test_limits_and_gates_are_kept(store: Store, clock: Clock) -> None:
 
 
 def test_an_unproven_number_gets_no_group_but_the_networks(store: Store, clock: Clock) -> None:
-    session, replaced = store.open_unverified(NUMBER, PHONE, "SMS", [], clock())
+    session, replaced = store.open_unproven(Sort.NUMBER, NUMBER, PHONE, "SMS", [], clock())
     assert (session.verified, replaced) == (False, [])
     assert online(store, clock()).verified
     store.connection.execute("INSERT INTO groups (name, plan) VALUES ('staff', 'unlimited')")
     store.connection.execute("UPDATE accounts SET group_name = 'staff'")
     assert (
-        refusal(lambda: store.open_unverified(NUMBER, PHONE, "SMS", [], clock())).reason
+        refusal(lambda: store.open_unproven(Sort.NUMBER, NUMBER, PHONE, "SMS", [], clock())).reason
         is Reason.GROUP_CLOSED
     )
 
 
 def test_whoever_comes_by_carrier_is_in_the_group_for_it(store: Store, clock: Clock) -> None:
     store.connection.execute("INSERT INTO groups (name, plan) VALUES ('hotel', 'unlimited')")
-    first, _ = store.open_session(sent(store, clock()), PHONE, "hotel", clock())
+    first, _ = store.open_proven(sent(store, clock()), Sort.NUMBER, PHONE, "hotel", clock())
     assert first.account.group == "hotel"
     opened = store.open_challenge(wish(PHONE, NUMBER, carrier="x"), 0, [], clock())
     text_sent(store, opened, clock())
-    second, _ = store.open_session(opened, PHONE, "SMS", clock())
+    second, _ = store.open_proven(opened, Sort.NUMBER, PHONE, "SMS", clock())
     assert second.account.group == "SMS"

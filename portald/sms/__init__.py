@@ -30,6 +30,7 @@ PROVIDERS = {
     "sms_gateway": "portald.sms.auth0:SmsGateway",
     "http": "portald.sms.gateway:Gateway",
     "email": "portald.sms.email:Email",
+    "mailbox": "portald.sms.mailbox:Mailbox",
     "modem": "portald.sms.modem:Modem",
     "sandbox": "portald.sms.sandbox:Sandbox",
 }

@@ -30,7 +30,7 @@ from portald.sms.risks import near
 from portald.sms.smtp import Conversation, expect
 
 _SECURITY = ("starttls", "tls", "none")
-_ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@([A-Za-z0-9-]{1,63}\.)*[A-Za-z0-9-]{1,63}")
+ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@([A-Za-z0-9-]{1,63}\.)*[A-Za-z0-9-]{1,63}")
 _HOST = re.compile(r"[A-Za-z0-9.:_-]{1,253}")
 _POLICY = SMTP.clone(cte_type="7bit")  # not every mail server and gateway takes more
 
@@ -40,8 +40,8 @@ _load = functools.cache(carriers.load)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Email:
-    """A mail server that takes e-mail for the carriers' gateways."""
+class MailServer:
+    """A mail server that takes our e-mail."""
 
     host: str = setting("the mail server")
     port: int = setting("its port; 587 for starttls, 465 for tls", 587, 1, 65535)
@@ -51,7 +51,6 @@ class Email:
     sender: str = setting("the address e-mails come from")
     envelope_sender: str | None = setting("the address that refusals go to, if it is another one", None)
     ca_file: str | None = setting("certificates to trust instead of the system's", None)
-    carriers_file: str | None = setting("a TOML file that changes the list of carriers", None)
     timeout: float = setting("seconds for the whole exchange", 15.0, 1, 60)
 
     def __post_init__(self) -> None:
@@ -60,7 +59,7 @@ class Email:
         one_of("security", self.security, _SECURITY)
         for name in ("sender", "envelope_sender"):
             value = getattr(self, name)
-            if value is not None and not _ADDRESS.fullmatch(value):
+            if value is not None and not ADDRESS.fullmatch(value):
                 raise ConfigError(f"{name}: expected an address such as wifi@example.net, got {value!r}")
         if (self.user is None) != (self.password is None):
             raise ConfigError("user: give user and password together")
@@ -72,35 +71,18 @@ class Email:
             self._context()
         except OSError as error:
             raise ConfigError(f"ca_file: cannot be used: {error}") from None
-        _load(self._carriers_path)
-
-    @property
-    def _carriers_path(self) -> Path | None:
-        return Path(self.carriers_file) if self.carriers_file else None
 
     def _context(self) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=self.ca_file)
 
-    @property
-    def carriers(self) -> Mapping[str, Carrier]:
-        """The carriers that a guest may name, by key."""
-        return _load(self._carriers_path)
-
-    def warnings(self) -> list[str]:
+    def risks(self) -> list[str]:
         """Return what works and is a risk."""
-        found = [
-            "type: every mail server on the way can read the codes; nothing of value should hang on them"
-        ]
         if self.security == "none" and not near(self.host):
-            found.append("security: none shows codes to everybody on the way; set starttls or tls")
-        return found
+            return ["security: none shows codes to everybody on the way; set starttls or tls"]
+        return []
 
-    def send(self, text: Text) -> str:
-        carrier = self.carriers.get(text.carrier)
-        if carrier is None:
-            raise SmsError(Outcome.CONFIGURATION, "the guest's carrier is not in the list")
-        recipient = address(text.to, carrier)
-        message = compose(text.body, recipient, self.sender)
+    def deliver(self, recipient: str, message: EmailMessage) -> str:
+        """Hand an e-mail over; return its Message-ID.  Raises ``SmsError``."""
         with Conversation(self.timeout) as conversation:
             with conversation.step("connection", Outcome.TEMPORARY):
                 context = self._context() if self.security == "tls" else None
@@ -124,12 +106,46 @@ class Email:
         return str(message["Message-ID"])
 
 
-def compose(body: str, recipient: str, sender: str) -> EmailMessage:
-    """Return the e-mail for a text."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Email(MailServer):
+    """A mail server that takes e-mail for the carriers' gateways."""
+
+    carriers_file: str | None = setting("a TOML file that changes the list of carriers", None)
+
+    def __post_init__(self) -> None:
+        MailServer.__post_init__(self)
+        _load(self._carriers_path)
+
+    @property
+    def _carriers_path(self) -> Path | None:
+        return Path(self.carriers_file) if self.carriers_file else None
+
+    @property
+    def carriers(self) -> Mapping[str, Carrier]:
+        """The carriers that a guest may name, by key."""
+        return _load(self._carriers_path)
+
+    def warnings(self) -> list[str]:
+        """Return what works and is a risk."""
+        return [
+            "type: every mail server on the way can read the codes; nothing of value should hang on them",
+            *self.risks(),
+        ]
+
+    def send(self, text: Text) -> str:
+        carrier = self.carriers.get(text.carrier)
+        if carrier is None:
+            raise SmsError(Outcome.CONFIGURATION, "the guest's carrier is not in the list")
+        recipient = address(text.to, carrier)
+        return self.deliver(recipient, compose(text.body, recipient, self.sender))
+
+
+def compose(body: str, recipient: str, sender: str, subject: str = "") -> EmailMessage:
+    """Return the e-mail for a text; gateways want no subject."""
     message = EmailMessage(policy=_POLICY)
     message["From"] = sender
     message["To"] = recipient
-    message["Subject"] = ""
+    message["Subject"] = subject
     message["Date"] = formatdate()
     message["Message-ID"] = make_msgid(domain=sender.rpartition("@")[2])
     # Lines are made to end as lines of an e-mail do, or some servers would see other lines in it.

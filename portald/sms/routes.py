@@ -75,6 +75,11 @@ class Way:
         """Whether the guest's carrier must be known, as for e-mail-to-SMS."""
         return hasattr(self.provider, "carriers")
 
+    @property
+    def by_mail(self) -> bool:
+        """Whether it brings codes to mailboxes, and not to telephones."""
+        return getattr(self.provider, "to_mailboxes", False)
+
     def serves(self, number: str) -> bool:
         return not self.route.only or any(phone.is_in(number, place) for place in self.route.only)
 
@@ -95,7 +100,7 @@ class Routes:
     def start(self, order: Order) -> Sent:
         """Send a code by the first provider that can; raise ``SmsError`` if none could."""
         failures: list[SmsError] = []
-        ways = self._enabled(order.to, order.carrier)
+        ways = self._enabled(order)
         if not ways:
             raise SmsError(Outcome.REGION_NOT_ALLOWED, "no provider is set for this number")
         for way in _in_turn(ways):
@@ -185,7 +190,7 @@ class Routes:
 
     def price(self, order: Order) -> int:
         """Return what a code may cost at most, in millionths of the currency."""
-        ways = self._enabled(order.to, order.carrier)
+        ways = self._enabled(order)
         return max((way.route.price(order.to) for way in ways), default=0) * self._parts(order)
 
     def way(self, name: str) -> Way | None:
@@ -195,12 +200,20 @@ class Routes:
         """Return the carriers that e-mail-to-SMS is set up for, by key."""
         return next((w.provider.carriers for w in self.ways if w.by_carrier and w.route.enabled), {})
 
-    def _enabled(self, number: str, carrier: str) -> list[Way]:
+    def mails(self) -> bool:
+        """Tell whether codes can be sent to mail addresses."""
+        return any(way.route.enabled and way.by_mail for way in self.ways)
+
+    def _enabled(self, order: Order) -> list[Way]:
         """Return the providers that may be asked for this text, in order."""
         return [
             way
             for way in self.ways
-            if way.route.enabled and way.by_carrier is bool(carrier) and way.serves(number)
+            if way.route.enabled
+            and way.by_carrier is bool(order.carrier)
+            and way.by_mail is ("@" in order.to)
+            and (not order.providers or way.name in order.providers)
+            and way.serves(order.to)
         ]
 
 

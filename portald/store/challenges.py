@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from portald.errors import Reason, Refused
 from portald.limits import Allowance
-from portald.model import Challenge, Kind, Outcome, Policy, Sent, State, Wish
+from portald.model import Challenge, Kind, Outcome, Policy, Purpose, Sent, State, Wish
 from portald.store.quotas import Quotas, spend
 
 _OPEN_STATES = "('waiting', 'sent', 'failed')"
@@ -43,15 +43,16 @@ class Challenges(Quotas):
                 f"""
                 INSERT INTO challenges (
                     id, number, holder, zone, state, kind, length, lifetime, most_attempts,
-                    carrier, price, application, callback, created_at, expires_at
+                    carrier, price, application, callback, created_at, expires_at, purpose, account_id
                 )
-                VALUES ({_NEXT}, ?, ?, ?, 'waiting', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING {COLUMNS}
+                VALUES ({_NEXT}, ?, ?, ?, 'waiting', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                RETURNING {COLUMNS}
                 """,
                 (
                     order.to, wish.holder, wish.zone,
                     policy.kind, policy.length, policy.lifetime, policy.attempts,
                     order.carrier, price, wish.application, wish.callback,
-                    now, now + policy.lifetime,
+                    now, now + policy.lifetime, wish.purpose, wish.account,
                 ),
             ).fetchone()  # fmt: skip
         return as_challenge(row)
@@ -217,4 +218,6 @@ def as_challenge(row: sqlite3.Row) -> Challenge:
         application=row["application"],
         callback=row["callback"],
         delivered=None if row["delivered"] is None else bool(row["delivered"]),
+        purpose=Purpose(row["purpose"]),
+        account=row["account_id"],
     )

@@ -130,6 +130,113 @@ STEPS = (
         next_at REAL NOT NULL
     );
     """,
+    """
+    ALTER TABLE plans ADD COLUMN terms TEXT NOT NULL DEFAULT '{}';
+    UPDATE plans SET terms = '{"session": "' || minutes || 'm"}' WHERE minutes IS NOT NULL;
+    ALTER TABLE plans DROP COLUMN minutes;
+    ALTER TABLE groups ADD COLUMN note TEXT NOT NULL DEFAULT '';
+
+    ALTER TABLE accounts RENAME COLUMN number TO name;
+    ALTER TABLE accounts ADD COLUMN sort TEXT NOT NULL DEFAULT 'number';
+    ALTER TABLE accounts ADD COLUMN number TEXT;
+    ALTER TABLE accounts ADD COLUMN email TEXT;
+    ALTER TABLE accounts ADD COLUMN password TEXT;
+    ALTER TABLE accounts ADD COLUMN failures INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE accounts ADD COLUMN blocked INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE accounts ADD COLUMN expires_at REAL;
+    ALTER TABLE accounts ADD COLUMN note TEXT NOT NULL DEFAULT '';
+    ALTER TABLE accounts ADD COLUMN kept INTEGER NOT NULL DEFAULT 0;
+    UPDATE accounts SET number = name;
+    CREATE UNIQUE INDEX accounts_by_number ON accounts (number);
+    CREATE UNIQUE INDEX accounts_by_email ON accounts (email);
+
+    DROP INDEX one_session_per_client;
+    CREATE UNIQUE INDEX one_session_per_client ON sessions (mac, zone) WHERE ended_at IS NULL;
+    CREATE INDEX sessions_of_client ON sessions (mac, id);
+    CREATE INDEX sessions_of_account ON sessions (account_id, id);
+    CREATE INDEX sessions_by_end ON sessions (ended_at);
+    ALTER TABLE sessions DROP COLUMN read_up;
+    ALTER TABLE sessions DROP COLUMN read_down;
+    ALTER TABLE sessions ADD COLUMN active_at REAL NOT NULL DEFAULT 0;
+    ALTER TABLE sessions ADD COLUMN counted_at REAL NOT NULL DEFAULT 0;
+    ALTER TABLE sessions ADD COLUMN extra INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE sessions ADD COLUMN until REAL;
+    ALTER TABLE challenges ADD COLUMN purpose TEXT NOT NULL DEFAULT 'enter';
+    ALTER TABLE challenges ADD COLUMN account_id INTEGER;
+    UPDATE sessions SET counted_at = started_at, active_at = started_at;
+
+    CREATE TABLE usage (
+        session_id INTEGER NOT NULL REFERENCES sessions (id),
+        day TEXT NOT NULL,
+        seconds REAL NOT NULL DEFAULT 0,
+        up INTEGER NOT NULL DEFAULT 0,
+        down INTEGER NOT NULL DEFAULT 0,
+        PRIMARY KEY (session_id, day)
+    ) WITHOUT ROWID;
+    CREATE INDEX usage_by_day ON usage (day);
+    INSERT INTO usage (session_id, day, seconds, up, down)
+        SELECT id, date(started_at, 'unixepoch'), coalesce(ended_at, started_at) - started_at, up, down
+        FROM sessions;
+
+    CREATE TABLE clients (
+        mac TEXT PRIMARY KEY,
+        verdict TEXT NOT NULL CHECK (verdict IN ('trusted', 'blocked')),
+        group_name TEXT REFERENCES groups (name),
+        zone TEXT NOT NULL DEFAULT '',
+        note TEXT NOT NULL DEFAULT '',
+        since REAL NOT NULL
+    );
+
+    CREATE TABLE batches (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        group_name TEXT NOT NULL REFERENCES groups (name),
+        count INTEGER NOT NULL,
+        uses INTEGER NOT NULL,
+        lasts INTEGER,
+        expires_at REAL,
+        note TEXT NOT NULL DEFAULT '',
+        created_at REAL NOT NULL,
+        withdrawn INTEGER NOT NULL DEFAULT 0
+    );
+    CREATE TABLE vouchers (
+        hash TEXT PRIMARY KEY,
+        batch_id INTEGER NOT NULL REFERENCES batches (id),
+        serial INTEGER NOT NULL,
+        account_id INTEGER REFERENCES accounts (id)
+    );
+    CREATE INDEX vouchers_of_batch ON vouchers (batch_id, serial);
+    CREATE TABLE voucher_uses (
+        hash TEXT NOT NULL REFERENCES vouchers (hash),
+        mac TEXT NOT NULL,
+        at REAL NOT NULL,
+        PRIMARY KEY (hash, mac)
+    );
+
+    CREATE TABLE approvals (
+        id INTEGER PRIMARY KEY,
+        mac TEXT NOT NULL,
+        zone TEXT NOT NULL,
+        ip TEXT NOT NULL,
+        name TEXT NOT NULL,
+        asked_at REAL NOT NULL,
+        decided_at REAL,
+        granted INTEGER
+    );
+    CREATE UNIQUE INDEX one_approval_per_client ON approvals (mac, zone) WHERE decided_at IS NULL;
+
+    CREATE TABLE tokens (
+        hash TEXT PRIMARY KEY,
+        account_id INTEGER NOT NULL REFERENCES accounts (id) ON DELETE CASCADE,
+        zone TEXT NOT NULL,
+        proven_at REAL NOT NULL,
+        used_at REAL NOT NULL
+    );
+
+    CREATE TABLE facts (
+        name TEXT PRIMARY KEY,
+        value TEXT NOT NULL
+    );
+    """,
 )
 
 

@@ -22,6 +22,11 @@ class Quotas(Database):
                 [(a.amount, a.name, counted_at, a.seconds) for a in allowances],
             )
 
+    def spend(self, allowances: Iterable[Allowance], now: float) -> None:
+        """Use up all of the allowances, or none; raise ``Refused`` at the first that is too small."""
+        with self.transaction() as connection:
+            spend(connection, allowances, now)
+
     def wait_for(self, name: str, now: float) -> float:
         """Return the seconds until a quota is fresh again, 0 if it is."""
         query = "SELECT ends_at FROM quotas WHERE name = ? AND used > 0"

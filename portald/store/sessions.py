@@ -1,4 +1,4 @@
-"""Accounts and sessions: who is online, since when, with which addresses and how many bytes."""
+"""Sessions: who is online, since when, with which addresses, and why it ended."""
 
 from __future__ import annotations
 
@@ -6,79 +6,222 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 
 from portald import access
+from portald import plan as plans
 from portald.errors import Reason, Refused
 from portald.limits import Allowance
-from portald.model import Account, Challenge, Client, End, Held, Plan, Session, Usage
+from portald.model import Account, Challenge, Client, End, Session, Sort
+from portald.model import Usage as Bytes
+from portald.plan import Full, Plan
+from portald.store.accounts import COLUMNS, Accounts, account_of, as_account
 from portald.store.challenges import use
-from portald.store.database import Database
 from portald.store.quotas import spend
+from portald.store.usage import Usage, count_seconds, spent
 
-_SESSIONS = """
-    SELECT s.*, a.number, a.group_name, p.name AS plan, p.minutes,
+_SESSIONS = f"""
+    SELECT {COLUMNS}, s.id AS session_id, s.zone, s.mac, s.started_at, s.expires_at, s.granted_at,
+           s.ended_at, s.end_reason, s.up, s.down, s.verified, s.active_at, s.extra, s.until,
+           g.plan,
            (SELECT group_concat(address) FROM addresses WHERE session_id = s.id AND until IS NULL)
            AS addresses
     FROM sessions s
     JOIN accounts a ON a.id = s.account_id
     JOIN groups g ON g.name = a.group_name
-    JOIN plans p ON p.name = g.plan
 """
 
+Opened = tuple[Session, list[int]]
+"""A session, and those it replaces."""
 
-class Sessions(Database):
-    """The truth about access; the kernel is a cache of it."""
 
-    def open_session(
-        self, challenge: Challenge, client: Client, group: str, now: float
-    ) -> tuple[Session, list[int]]:
-        """Spend a challenge for a session of the number's account, made on first use.
+class Sessions(Accounts, Usage):
+    """The truth about access; the kernel is a cache of it.
 
-        Returns the session and those it replaces.  Raises ``Refused`` if the challenge was spent
-        meanwhile or the group is gone; then nothing has changed.
-        """
+    Whatever opens a session raises ``Refused`` if the account's plan does not allow one now;
+    then nothing has changed, and a code is still good.
+    """
+
+    # Opening --------------------------------------------------------------------------------
+
+    def open_proven(
+        self, challenge: Challenge, sort: Sort, client: Client, group: str, now: float
+    ) -> Opened:
+        """Spend a challenge for a session of the account of its number or address, made on first use."""
         with self.transaction() as connection:
             if not use(connection, challenge.id, now):
                 raise Refused(Reason.NO_CHALLENGE)
-            account = _account_of(connection, challenge.number, group, now)
-            connection.execute("UPDATE accounts SET verified_at = ? WHERE id = ?", (now, account))
+            account = account_of(connection, sort, challenge.number, group, now)
+            connection.execute(
+                "UPDATE accounts SET verified_at = ?, failures = 0 WHERE id = ?", (now, account.id)
+            )
             if challenge.carrier:
                 # Whoever comes by way of a carrier is in this group, as promised where it is offered.
-                connection.execute("UPDATE accounts SET group_name = ? WHERE id = ?", (group, account))
-            return _open(connection, account, client, now, verified=True)
+                connection.execute("UPDATE accounts SET group_name = ? WHERE id = ?", (group, account.id))
+            return self._open(connection, account.id, client, now, verified=True)
 
-    def open_unverified(
-        self, number: str, client: Client, group: str, allowances: Iterable[Allowance], now: float
-    ) -> tuple[Session, list[int]]:
-        """Open a session for a number that nobody has proven.
+    def open_unproven(
+        self, sort: Sort, name: str, client: Client, group: str, allowances: Iterable[Allowance], now: float
+    ) -> Opened:
+        """Open a session for a number, address or device that nobody has proven.
 
-        Raises ``Refused`` if an allowance is used up, or if the number's account is in another
-        group: what that may do is for those who prove the number.
+        Raises ``Refused`` too if an allowance is used up, or if the account is in another group or
+        has a password: what that may do is for those who prove that it is theirs.
         """
         with self.transaction() as connection:
             spend(connection, allowances, now)
-            account = _account_of(connection, number, group, now)
-            row = connection.execute("SELECT group_name FROM accounts WHERE id = ?", (account,)).fetchone()
-            if row["group_name"] != group:
+            account = account_of(connection, sort, name, group, now)
+            if account.group != group or account.has_password or account.kept:
                 raise Refused(Reason.GROUP_CLOSED)
-            return _open(connection, account, client, now, verified=False)
+            return self._open(connection, account.id, client, now, verified=False)
 
-    def has_group(self, name: str) -> bool:
-        query = "SELECT 1 FROM groups WHERE name = ?"
-        return self.connection.execute(query, (name,)).fetchone() is not None
+    def open_second(self, challenge: Challenge, client: Client, now: float) -> Opened:
+        """Spend the challenge that came after a password for a session of its account."""
+        with self.transaction() as connection:
+            if challenge.account is None or not use(connection, challenge.id, now):
+                raise Refused(Reason.NO_CHALLENGE)
+            connection.execute("UPDATE accounts SET verified_at = ? WHERE id = ?", (now, challenge.account))
+            return self._open(connection, challenge.account, client, now, verified=True)
+
+    def reset_password(self, challenge: Challenge, sealed: str, now: float) -> bool:
+        """Spend a challenge for a new password; false if it was spent meanwhile."""
+        with self.transaction() as connection:
+            if challenge.account is None or not use(connection, challenge.id, now):
+                return False
+            connection.execute(
+                "UPDATE accounts SET password = ?, failures = 0, verified_at = ? WHERE id = ?",
+                (sealed, now, challenge.account),
+            )
+        return True
+
+    def open_window(
+        self, client: Client, group: str, allowances: Iterable[Allowance], seconds: int, now: float
+    ) -> Opened:
+        """Open a session for as long as it takes to fetch a code from a mailbox."""
+        with self.transaction() as connection:
+            spend(connection, allowances, now)
+            account = account_of(connection, Sort.DEVICE, client.mac, group, now)
+            session, replaced = self._open(connection, account.id, client, now, verified=False)
+            connection.execute("UPDATE sessions SET until = ? WHERE id = ?", (now + seconds, session.id))
+            self._set_deadline(connection, session.id, now)
+            return self._session(connection, session.id), replaced
+
+    def open_for(self, account_id: int, client: Client, now: float) -> Opened:
+        """Open a session of an account whose holder has proven it in some other way."""
+        with self.transaction() as connection:
+            return self._open(connection, account_id, client, now, verified=True)
+
+    def reopen(self, session_id: int, client: Client, now: float) -> Session | None:
+        """Let a session go on that ended because its device was away or left; ``None`` if it cannot.
+
+        It keeps its time and its bytes.  Raises ``Refused`` if its account may not come in now.
+        """
+        with self.transaction() as connection:
+            row = connection.execute(f"{_SESSIONS} WHERE s.id = ?", (session_id,)).fetchone()
+            session = as_session(row) if row else None
+            if session is None or session.end not in (End.IDLE, End.LEFT):
+                return None
+            if (session.mac, session.zone) != (client.mac, client.zone):
+                return None
+            self._may_open(connection, session.account, client, now, None)
+            self._make_room(connection, session.account, client, now)
+            connection.execute(
+                "UPDATE sessions SET ended_at = NULL, end_reason = NULL, granted_at = NULL,"
+                " active_at = ?, counted_at = ? WHERE id = ?",
+                (now, now, session_id),
+            )
+            self._set_deadline(connection, session_id, now)
+            if access.is_routed(client.ip):
+                _set_addresses(connection, session_id, frozenset({client.ip}), now)
+            return self._session(connection, session_id)
+
+    def _open(
+        self, connection: sqlite3.Connection, account_id: int, client: Client, now: float, verified: bool
+    ) -> Opened:
+        row = connection.execute(
+            f"SELECT {COLUMNS} FROM accounts a WHERE a.id = ?", (account_id,)
+        ).fetchone()
+        if row is None:
+            raise Refused(Reason.GROUP_CLOSED)
+        account = as_account(row)
+        ended = connection.execute(
+            f"{_SESSIONS} WHERE s.account_id = ? AND s.end_reason = 'expired' ORDER BY s.ended_at DESC LIMIT 1",
+            (account_id,),
+        ).fetchone()
+        self._may_open(connection, account, client, now, as_session(ended) if ended else None)
+        replaced = self._make_room(connection, account, client, now)
+        (session_id,) = connection.execute(
+            """
+            INSERT INTO sessions (account_id, zone, mac, started_at, verified, active_at, counted_at)
+            VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING id
+            """,
+            (account.id, client.zone, client.mac, now, verified, now, now),
+        ).fetchone()
+        if client.ip and access.is_routed(client.ip):
+            _set_addresses(connection, session_id, frozenset({client.ip}), now)
+        self._set_deadline(connection, session_id, now)
+        return self._session(connection, session_id), replaced
+
+    def _may_open(
+        self,
+        connection: sqlite3.Connection,
+        account: Account,
+        client: Client,
+        now: float,
+        ended: Session | None,
+    ) -> None:
+        blocked = "SELECT 1 FROM clients WHERE mac = ? AND verdict = 'blocked'"
+        if connection.execute(blocked, (client.mac,)).fetchone():
+            raise Refused(Reason.BLOCKED)
+        plan = _plan(connection, account.group)
+        access.check(plan, account, spent(connection, account.id, now, self.tz), ended, now, self.tz)
+
+    def _make_room(
+        self, connection: sqlite3.Connection, account: Account, client: Client, now: float
+    ) -> list[int]:
+        """End what the new session replaces: the device's own, and the account's oldest if it has too many."""
+        query = "SELECT id FROM sessions WHERE ended_at IS NULL AND "
+        rows = connection.execute(query + "mac = ? AND zone = ?", (client.mac, client.zone)).fetchall()
+        gone = [row["id"] for row in rows]
+        plan = _plan(connection, account.group)
+        if plan.devices is not None:
+            rows = connection.execute(
+                query + "account_id = ? ORDER BY started_at, id", (account.id,)
+            ).fetchall()
+            others = [row["id"] for row in rows if row["id"] not in gone]
+            too_many = max(0, len(others) - plan.devices + 1)
+            if too_many and plan.when_full is Full.REFUSE:
+                raise Refused(Reason.DEVICES_FULL)
+            gone += others[:too_many]
+        self._end(connection, dict.fromkeys(gone, End.REPLACED), now)
+        return gone
+
+    def _set_deadline(self, connection: sqlite3.Connection, session_id: int, now: float) -> None:
+        session = self._session(connection, session_id)
+        plan = _plan(connection, session.account.group)
+        used = spent(connection, session.account.id, now, self.tz)
+        expires_at = access.terms(plan, session, used, now, self.tz).expires_at
+        connection.execute("UPDATE sessions SET expires_at = ? WHERE id = ?", (expires_at, session_id))
+
+    # Looking --------------------------------------------------------------------------------
 
     def session(self, session_id: int) -> Session | None:
         row = self.connection.execute(f"{_SESSIONS} WHERE s.id = ?", (session_id,)).fetchone()
-        return _session(row) if row else None
+        return as_session(row) if row else None
 
-    def session_of(self, mac: str) -> Session | None:
+    def session_of(self, mac: str, zone: str) -> Session | None:
         """Return the client's live session."""
-        query = f"{_SESSIONS} WHERE s.mac = ? AND s.ended_at IS NULL"
-        row = self.connection.execute(query, (mac,)).fetchone()
-        return _session(row) if row else None
+        query = f"{_SESSIONS} WHERE s.mac = ? AND s.zone = ? AND s.ended_at IS NULL"
+        row = self.connection.execute(query, (mac, zone)).fetchone()
+        return as_session(row) if row else None
+
+    def last_session_of(self, mac: str, zone: str) -> Session | None:
+        """Return the client's latest session, live or not."""
+        query = f"{_SESSIONS} WHERE s.mac = ? AND s.zone = ? ORDER BY s.id DESC LIMIT 1"
+        row = self.connection.execute(query, (mac, zone)).fetchone()
+        return as_session(row) if row else None
 
     def live_sessions(self) -> Iterator[Session]:
         """Yield the live sessions one by one: a round needs none of them twice."""
         rows = self.connection.execute(f"{_SESSIONS} WHERE s.ended_at IS NULL ORDER BY s.id")
-        return (_session(row) for row in rows)
+        return (as_session(row) for row in rows)
 
     def live_among(self, session_ids: Iterable[int]) -> set[int]:
         """Return which of these sessions are live."""
@@ -86,148 +229,151 @@ class Sessions(Database):
         found = (self.connection.execute(query, (number,)).fetchone() for number in session_ids)
         return {row["id"] for row in found if row}
 
+    def count_live(self) -> int:
+        query = "SELECT count(*) AS n FROM sessions WHERE ended_at IS NULL"
+        return int(self.connection.execute(query).fetchone()["n"])
+
     def ended_sessions(self, limit: int) -> list[Session]:
         """Return the latest ended sessions, newest first."""
         rows = self.connection.execute(
             f"{_SESSIONS} WHERE s.ended_at IS NOT NULL ORDER BY s.ended_at DESC LIMIT ?", (limit,)
         )
-        return [_session(row) for row in rows]
+        return [as_session(row) for row in rows]
+
+    def had_address(self, address: str, at: float) -> list[Session]:
+        """Return the sessions that had an address at a time."""
+        rows = self.connection.execute(
+            f"{_SESSIONS} JOIN addresses d ON d.session_id = s.id"
+            " WHERE d.address = ? AND d.since <= ? AND coalesce(d.until, s.ended_at, ?) >= ?",
+            (address, at, at, at),
+        )
+        return [as_session(row) for row in rows]
 
     def next_deadline(self) -> float | None:
         query = "SELECT min(expires_at) AS at FROM sessions WHERE ended_at IS NULL"
         at: float | None = self.connection.execute(query).fetchone()["at"]
         return at
 
+    # Changing and ending --------------------------------------------------------------------
+
     def end_session(self, session_id: int, reason: End, now: float) -> bool:
         """End a session; false if it had ended already."""
-        row = self.connection.execute(
-            "UPDATE sessions SET ended_at = ?, end_reason = ?"
-            " WHERE id = ? AND ended_at IS NULL RETURNING id",
-            (now, reason, session_id),
-        ).fetchone()
-        return row is not None
+        return bool(self.end_sessions({session_id: reason}, now))
 
-    def end_due(self, now: float) -> list[int]:
-        """End every session whose time is up by ``now``."""
-        rows = self.connection.execute(
-            "UPDATE sessions SET ended_at = ?, end_reason = 'expired'"
-            " WHERE ended_at IS NULL AND expires_at <= ? RETURNING id",
-            (now, now),
-        ).fetchall()
-        return [row["id"] for row in rows]
+    def end_sessions(self, reasons: Mapping[int, End], now: float) -> list[int]:
+        """End sessions that are still live, and count their last seconds; return which."""
+        if not reasons:
+            return []
+        with self.transaction() as connection:
+            return self._end(connection, reasons, now)
 
     def end_unverified(self, now: float) -> int:
         """End the sessions of numbers that nobody has proven; return how many there were."""
-        return self.connection.execute(
-            "UPDATE sessions SET ended_at = ?, end_reason = 'revoked'"
-            " WHERE ended_at IS NULL AND NOT verified",
-            (now,),
-        ).rowcount
+        rows = self.connection.execute(
+            "SELECT s.id FROM sessions s JOIN accounts a ON a.id = s.account_id"
+            " WHERE s.ended_at IS NULL AND NOT s.verified AND a.sort = 'number'"
+        ).fetchall()
+        return len(self.end_sessions({row["id"]: End.REVOKED for row in rows}, now))
 
-    def add_reading(self, held: Mapping[int, Held], now: float) -> None:
-        """Add what the kernel's counters grew by since they were last read.
-
-        A grant that is seen whole for the first time is recorded too: portald may have been
-        killed between giving it to the kernel and writing that down.
-        """
-        if not held:
-            return
-        with self.transaction() as connection:
-            live = "SELECT id, read_up, read_down, granted_at FROM sessions WHERE ended_at IS NULL"
-            changes = []
-            for row in connection.execute(live):
-                found = held.get(row["id"])
-                if found is None:
-                    continue
-                before, reading = Usage(row["read_up"], row["read_down"]), found.usage
-                first = now if row["granted_at"] is None and found.complete else None
-                if reading != before or first is not None:
-                    grown = access.growth(before, reading)
-                    changes.append((grown.up, grown.down, reading.up, reading.down, first, row["id"]))
-            connection.executemany(
-                "UPDATE sessions SET up = up + ?, down = down + ?, read_up = ?, read_down = ?,"
-                " granted_at = coalesce(granted_at, ?) WHERE id = ?",
-                changes,
+    def _end(self, connection: sqlite3.Connection, reasons: Mapping[int, End], now: float) -> list[int]:
+        ended = []
+        for session_id, reason in reasons.items():
+            row = connection.execute(
+                "SELECT * FROM sessions WHERE id = ? AND ended_at IS NULL", (session_id,)
+            ).fetchone()
+            if row is None:
+                continue
+            count_seconds(connection, row, now, self.tz)
+            connection.execute(
+                "UPDATE sessions SET ended_at = ?, end_reason = ?, counted_at = ? WHERE id = ?",
+                (now, reason, now, session_id),
             )
+            ended.append(session_id)
+        return ended
+
+    def set_deadlines(self, deadlines: Mapping[int, float | None]) -> None:
+        """Record until when sessions may last, as their plans now say."""
+        if deadlines:
+            with self.transaction() as connection:
+                connection.executemany(
+                    "UPDATE sessions SET expires_at = ? WHERE id = ? AND ended_at IS NULL",
+                    [(at, session) for session, at in deadlines.items()],
+                )
+
+    def extend(self, session_id: int, seconds: int) -> bool:
+        """Add to (or take from) the time that the plan gives a live session; false if there is none."""
+        changed = self.connection.execute(
+            "UPDATE sessions SET extra = extra + ? WHERE id = ? AND ended_at IS NULL", (seconds, session_id)
+        )
+        return bool(changed.rowcount)
 
     def set_granted(self, session_ids: Iterable[int], now: float) -> None:
-        """Record that the kernel has just been given these sessions, with counters at zero."""
+        """Record that the kernel has just been given these sessions."""
         with self.transaction() as connection:
             connection.executemany(
-                "UPDATE sessions SET granted_at = coalesce(granted_at, ?), read_up = 0, read_down = 0"
-                " WHERE id = ?",
-                [(now, session_id) for session_id in session_ids],
+                "UPDATE sessions SET granted_at = ?, counted_at = max(counted_at, ?)"
+                " WHERE id = ? AND granted_at IS NULL",
+                [(now, now, session_id) for session_id in session_ids],
             )
 
     def set_addresses(self, moved: Mapping[int, frozenset[str]], now: float) -> None:
-        """Record the IPv4 addresses that sessions' clients have from now on."""
+        """Record the addresses that sessions' clients have from now on."""
         if not moved:
             return
         with self.transaction() as connection:
             for session_id, addresses in moved.items():
-                connection.execute(
-                    "UPDATE addresses SET until = ? WHERE session_id = ? AND until IS NULL",
-                    (now, session_id),
-                )
-                connection.executemany(
-                    "INSERT INTO addresses (session_id, address, since) VALUES (?, ?, ?)"
-                    " ON CONFLICT (session_id, address) DO UPDATE SET until = NULL",
-                    [(session_id, address, now) for address in addresses],
-                )
+                _set_addresses(connection, session_id, addresses, now)
+
+    def shift(self, seconds: float) -> None:
+        """Move everything that runs by as much as the clock was put on: what is left stays left."""
+        with self.transaction() as connection:
+            by = {"by": seconds}
+            connection.execute(
+                "UPDATE sessions SET started_at = started_at + :by, expires_at = expires_at + :by,"
+                " granted_at = granted_at + :by, active_at = active_at + :by, counted_at = counted_at + :by"
+                " WHERE ended_at IS NULL", by,
+            )  # fmt: skip
+            connection.execute("UPDATE quotas SET ends_at = ends_at + :by", by)
+            connection.execute(
+                "UPDATE challenges SET created_at = created_at + :by, expires_at = expires_at + :by"
+                " WHERE state IN ('waiting', 'sent')", by,
+            )  # fmt: skip
+
+    def _session(self, connection: sqlite3.Connection, session_id: int) -> Session:
+        row = connection.execute(f"{_SESSIONS} WHERE s.id = ?", (session_id,)).fetchone()
+        return as_session(row)
 
 
-def _open(
-    connection: sqlite3.Connection, account: int, client: Client, now: float, verified: bool
-) -> tuple[Session, list[int]]:
+def _plan(connection: sqlite3.Connection, group: str) -> Plan:
     row = connection.execute(
-        "SELECT p.name, p.minutes FROM accounts a JOIN groups g ON g.name = a.group_name"
-        " JOIN plans p ON p.name = g.plan WHERE a.id = ?",
-        (account,),
+        "SELECT p.* FROM groups g JOIN plans p ON p.name = g.plan WHERE g.name = ?", (group,)
     ).fetchone()
-    expires_at = access.deadline(Plan(row["name"], row["minutes"]), now)
-    replaced = connection.execute(
-        "UPDATE sessions SET ended_at = ?, end_reason = 'replaced'"
-        " WHERE mac = ? AND ended_at IS NULL RETURNING id",
-        (now, client.mac),
-    ).fetchall()
-    (session_id,) = connection.execute(
-        """
-        INSERT INTO sessions (account_id, zone, mac, started_at, expires_at, verified)
-        VALUES (?, ?, ?, ?, ?, ?) RETURNING id
-        """,
-        (account, client.zone, client.mac, now, expires_at, verified),
-    ).fetchone()
-    if ":" not in client.ip:
-        connection.execute(
-            "INSERT INTO addresses (session_id, address, since) VALUES (?, ?, ?)",
-            (session_id, client.ip, now),
-        )
-    row = connection.execute(f"{_SESSIONS} WHERE s.id = ?", (session_id,)).fetchone()
-    return _session(row), [row["id"] for row in replaced]
+    return plans.stored(row["name"], row["terms"])
 
 
-def _account_of(connection: sqlite3.Connection, number: str, group: str, now: float) -> int:
-    """Return the id of the number's account, made if there is none."""
-    if not connection.execute("SELECT 1 FROM groups WHERE name = ?", (group,)).fetchone():
-        raise Refused(Reason.GROUP_CLOSED)
-    connection.execute(
-        "INSERT INTO accounts (number, group_name, created_at) VALUES (?, ?, ?)"
-        " ON CONFLICT (number) DO NOTHING",
-        (number, group, now),
+def _set_addresses(
+    connection: sqlite3.Connection, session_id: int, addresses: frozenset[str], now: float
+) -> None:
+    rows = connection.execute(
+        "SELECT address FROM addresses WHERE session_id = ? AND until IS NULL", (session_id,)
     )
-    row = connection.execute("SELECT id FROM accounts WHERE number = ?", (number,)).fetchone()
-    return int(row["id"])
+    gone = {row["address"] for row in rows} - addresses
+    connection.executemany(
+        "UPDATE addresses SET until = ? WHERE session_id = ? AND address = ?",
+        [(now, session_id, address) for address in gone],
+    )
+    connection.executemany(
+        "INSERT INTO addresses (session_id, address, since) VALUES (?, ?, ?)"
+        " ON CONFLICT (session_id, address) DO UPDATE SET until = NULL",
+        [(session_id, address, now) for address in addresses],
+    )
 
 
-def _account(row: sqlite3.Row, account_id: int) -> Account:
-    return Account(account_id, row["number"], row["group_name"])
-
-
-def _session(row: sqlite3.Row) -> Session:
+def as_session(row: sqlite3.Row) -> Session:
     return Session(
-        id=row["id"],
-        account=_account(row, row["account_id"]),
-        plan=Plan(row["plan"], row["minutes"]),
+        id=row["session_id"],
+        account=as_account(row),
+        plan=row["plan"],
         zone=row["zone"],
         mac=row["mac"],
         addresses=frozenset(row["addresses"].split(",")) if row["addresses"] else frozenset(),
@@ -236,6 +382,9 @@ def _session(row: sqlite3.Row) -> Session:
         granted_at=row["granted_at"],
         ended_at=row["ended_at"],
         end=End(row["end_reason"]) if row["end_reason"] else None,
-        usage=Usage(row["up"], row["down"]),
+        usage=Bytes(row["up"], row["down"]),
         verified=bool(row["verified"]),
+        active_at=row["active_at"],
+        extra=row["extra"],
+        until=row["until"],
     )

@@ -7,17 +7,21 @@ elsewhere: ``ssh -L 8081:/run/portald/admin.sock gateway``, then http://localhos
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from flask import Flask, abort, jsonify, redirect, render_template, request
 
 from portald import __version__, phone
 from portald.applications import Applications
+from portald.arranging import Arranging
 from portald.errors import Reason, Refused
-from portald.model import LAST_SESSION, Challenge, Outcome, Session
+from portald.model import LAST_SESSION, Alarm, Challenge, Outcome, Session
 from portald.portal import Portal
 from portald.reconcile import Rounds
+from portald.staff import Staff
 from portald.texting import Texting, weak
+from portald.vouchers import Vouchers
 from portald.web.capture import hostname
 from portald.web.common import Forms, make_app, refusal, wants_json
 from portald.web.otp_api import otp_api
@@ -30,7 +34,15 @@ HOSTS = {"localhost", "127.0.0.1", "::1", "portald"}
 
 
 def admin_app(
-    portal: Portal, rounds: Rounds, texting: Texting, applications: Applications, key: bytes
+    portal: Portal,
+    rounds: Rounds,
+    texting: Texting,
+    applications: Applications,
+    arranging: Arranging,
+    vouchers: Vouchers,
+    staff: Staff,
+    key: bytes,
+    alarms: Callable[[], list[Alarm]] = list,
 ) -> Flask:
     """Return the application that operators, portalctl and the venue's programs see."""
     app = make_app("portald.admin")
@@ -60,12 +72,12 @@ def admin_app(
             "version": __version__,
             "name": portal.config.name,
             "backend": portal.config.firewall.backend,
-            "sessions": len(portal.sessions()),
+            "sessions": portal.online(),
             "healthy": last_good is not None and rounds.last_error is None,
             "last_good_round": last_good,
             "last_error": rounds.last_error,
             "texts_failing": _failing(portal.challenges(10)),
-            "alarms": texting.alarms(),
+            "alarms": [*({"text": a.text, "cure": a.cure} for a in alarms()), *texting.alarms()],
         }
 
     @app.get("/api/status")
@@ -123,9 +135,10 @@ _STALE = "The page was old, or the session had ended. Look again."
 def as_row(session: Session) -> dict[str, Any]:
     return {
         "id": session.id,
-        "number": phone.mask(session.account.number),
+        "number": phone.mask_name(session.account.name),
+        "account": session.account.id,
         "group": session.account.group,
-        "plan": session.plan.name,
+        "plan": session.plan,
         "zone": session.zone,
         "mac": session.mac,
         "addresses": sorted(session.addresses),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
+from dataclasses import dataclass
 from typing import Any
 
 from flask import Blueprint, Flask, redirect, render_template, request
@@ -16,6 +17,10 @@ from portald import phone
 from portald.errors import Reason, Refused
 from portald.model import Client, State
 from portald.portal import Asking, Portal
+from portald.returning import Returning
+from portald.signing import Signing
+from portald.staff import Staff
+from portald.vouchers import Vouchers
 from portald.web.common import Forms, make_app, refusal
 from portald.web.server import MAC
 
@@ -24,12 +29,22 @@ log = logging.getLogger(__name__)
 _TAG = re.compile(r"(?=.{1,35}$)[A-Za-z]{1,8}([-_][A-Za-z0-9]{1,8})*")
 
 
-def guest_app(portal: Portal, key: bytes) -> Flask:
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """The ways in besides the code to a number."""
+
+    returning: Returning
+    signing: Signing
+    vouchers: Vouchers
+    staff: Staff
+
+
+def guest_app(portal: Portal, ways: Ways, key: bytes) -> Flask:
     """Return the application that guests see."""
     app = make_app("portald.guest")
     forms = Forms(key)
     app.context_processor(lambda: {"venue": portal.config.name, "keep_days": portal.config.keep_days})
-    app.register_blueprint(_pages(portal, forms))
+    app.register_blueprint(_pages(portal, ways, forms))
 
     @app.errorhandler(Refused)
     def refused(error: Refused) -> Any:
@@ -46,7 +61,7 @@ def guest_app(portal: Portal, key: bytes) -> Flask:
 _SORRY = "That is our fault, not yours. Please try again in a moment."
 
 
-def _pages(portal: Portal, forms: Forms) -> Blueprint:
+def _pages(portal: Portal, ways: Ways, forms: Forms) -> Blueprint:
     pages = Blueprint("guest", __name__)
 
     def who() -> Client:
@@ -181,7 +196,7 @@ def _pages(portal: Portal, forms: Forms) -> Blueprint:
         return render_template(
             "guest/status.html",
             session=session,
-            number=phone.mask(session.account.number),
+            number=phone.mask_name(session.account.name),
             left=portal.time_left(session),
             form=forms.token(asking.mac),
         )

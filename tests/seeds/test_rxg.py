@@ -183,7 +183,9 @@ def r15_no_usage_plan(lab: Lab) -> None:
     """Whatever plan the network's guests have, who comes by a carrier has that of the group SMS."""
     zone = '[[zones]]\ninterface = "br-guest"\nnetworks = ["10.77.0.0/24"]\ngroup = "Paying"\n'
     product, mails = by_email(lab, zone)
-    product.store.connection.execute("INSERT INTO plans (name, minutes) VALUES ('hour', 60)")
+    product.store.connection.execute(
+        "INSERT INTO plans (name, terms) VALUES ('hour', '{\"session\": \"60m\"}')"
+    )
     product.store.connection.execute("INSERT INTO groups (name, plan) VALUES ('Paying', 'hour')")
     paying, free = lab.guest(product), lab.guest(product, 12)
     paying.ask(NUMBER)

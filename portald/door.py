@@ -1,0 +1,113 @@
+"""The door: lets clients in and out, the one place where store and kernel change together."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+
+from portald import access, phone
+from portald.config import Config
+from portald.errors import FirewallError
+from portald.model import Client, End, Grant, Session, Spent
+from portald.plan import Plan
+from portald.ports import Clock, Firewall
+from portald.store import Store
+from portald.store.sessions import Opened
+
+log = logging.getLogger(__name__)
+
+
+class Door:
+    """``turn`` is held while store and kernel change together; rounds repair what the kernel missed."""
+
+    def __init__(
+        self,
+        config: Config,
+        store: Store,
+        firewall: Firewall,
+        clock: Clock,
+        turn: threading.Lock,
+        wake: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._config = config
+        self._store = store
+        self._firewall = firewall
+        self._clock = clock
+        self._turn = turn
+        self._wake = wake
+
+    def let_in(self, open: Callable[[float], Opened]) -> Session:
+        """Open a session by a method of the store, and give it to the kernel.
+
+        The session counts from here on even if the kernel cannot be told just now: the next
+        round does, and ``granted_at`` says when it has.
+        """
+        with self._turn:
+            now = self._clock()
+            session, replaced = open(now)
+            self._grant(session, replaced, now)
+        log.info(
+            "event=session_opened session=%d account=%s mac=%s verified=%s",
+            session.id, phone.mask_name(session.account.name), session.mac, session.verified,
+        )  # fmt: skip
+        return session
+
+    def reopen(self, session: Session, client: Client) -> Session | None:
+        """Let a session go on; ``None`` if another has begun meanwhile."""
+        with self._turn:
+            now = self._clock()
+            again = self._store.reopen(session.id, client, now)
+            if again is not None:
+                self._grant(again, [], now)
+                log.info("event=session_reopened session=%d mac=%s", again.id, again.mac)
+        return again
+
+    def end(self, reasons: Mapping[int, End]) -> list[int]:
+        """End sessions at once; return those that were live."""
+        with self._turn:
+            ended = self._store.end_sessions(reasons, self._clock())
+            if ended:
+                try:
+                    self._firewall.apply([], ended)
+                except FirewallError as error:
+                    log.error("event=revoke_failed sessions=%d error=%s", len(ended), error)
+        for session in ended:
+            log.info("event=session_ended session=%d reason=%s", session, reasons[session])
+        if ended:
+            self._wake()  # for their last bytes
+        return ended
+
+    def follow(self, mac: str, zone: str, seen: frozenset[str]) -> bool:
+        """Let a client's session go where its device is seen now; false if there was nothing to do."""
+        session = self._store.session_of(mac, zone)
+        if session is None or access.follow(session.addresses, seen) == session.addresses:
+            return False
+        with self._turn:
+            now = self._clock()
+            self._store.set_addresses({session.id: access.follow(session.addresses, seen)}, now)
+            moved = self._store.session_of(mac, zone)
+            if moved is None or moved.id != session.id:
+                return False
+            self._grant(moved, [], now)
+        log.info("event=session_moved session=%d addresses=%d", moved.id, len(moved.addresses))
+        return True
+
+    def grant(self, session: Session, plans: Mapping[str, Plan], now: float) -> tuple[Grant, access.Terms]:
+        """Return what the kernel shall hold for a session, and the terms behind it."""
+        plan = plans[session.plan]
+        spent = self._store.spent([session.account.id], now)[session.account.id] if plan.counts else Spent()
+        terms = access.terms(plan, session, spent, now, self._store.tz)
+        return access.grant(session, terms, self._config.firewall.longest, now), terms
+
+    def _grant(self, session: Session, replaced: list[int], now: float) -> None:
+        grant, _ = self.grant(session, self._store.plans(), now)
+        try:
+            self._firewall.apply([grant], replaced)
+        except FirewallError as error:
+            log.error("event=grant_failed session=%d error=%s", session.id, error)
+            self._wake()
+        else:
+            self._store.set_granted([session.id], now)
+        if not access.families(session.addresses)[0]:
+            self._wake()  # it came over IPv6: a round finds its IPv4 address
