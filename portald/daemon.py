@@ -46,9 +46,10 @@ from portald.timekeeping import Timekeeper
 from portald.vouchers import Vouchers
 from portald.web.admin import admin_app
 from portald.web.capture import Capture
-from portald.web.guest import Ways, guest_app
+from portald.web.guest import guest_app
 from portald.web.reports import reports_app
 from portald.web.server import Server, remember_macs
+from portald.web.ways import Ways
 
 log = logging.getLogger("portald")
 

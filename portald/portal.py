@@ -14,7 +14,7 @@ from portald.door import Door
 from portald.errors import Reason, Refused
 from portald.exchange import Exchange
 from portald.limits import DAY, HOUR, Allowance
-from portald.model import Challenge, Client, Conversion, End, Order, Purpose, Session, Sort, Wish
+from portald.model import Account, Challenge, Client, Conversion, End, Order, Purpose, Session, Sort, Wish
 from portald.plan import Plan, Proof
 from portald.ports import Clock, Neighbours
 from portald.sms.carriers import Carrier, offered
@@ -145,17 +145,41 @@ class Portal:
             raise Refused(Reason.EMAIL_INVALID)
         return address.lower()
 
+    def account(self, typed: str) -> Account | None:
+        """Return the account that somebody names, by its name, number or address as people type them."""
+        try:
+            found = self._store.account_named(self.contact(typed))
+        except Refused:
+            found = None
+        return found or self._store.account_named(typed.strip())
+
+    def unsure(self, challenge: Challenge) -> bool:
+        """Tell whether its page must not say that a text was sent: not every number has an account."""
+        zone = next((zone for zone in self.config.zones if zone.name == challenge.zone), None)
+        return challenge.purpose is Purpose.RESET or (zone is not None and zone.known_only)
+
+    def window_offered(self, client: Client) -> int:
+        """Return the seconds of a window that the client may still open, 0 if there is none."""
+        plan = self.plan(client)
+        if plan is None or plan.window is None or self.window(client):
+            return 0
+        return int(plan.window) if not self._store.wait_for(f"window:{client.mac}", self._clock()) else 0
+
+    def volume_left(self, session: Session) -> int | None:
+        """Return the bytes that a session's account still has, ``None`` if nobody counts."""
+        return self._door.grant(session, self._store.plans(), self._clock())[1].left
+
     def request_code(self, client: Client, typed: str, asking: Asking = Asking()) -> Challenge:
         """Send a code to the number or address typed; an earlier code of this client dies.
 
         The sending happens elsewhere: the challenge tells whether it is waiting, sent or failed.
         """
         zone, plan = self.zone(client), self.plan(client)
-        if plan is None:
-            raise Refused(Reason.GROUP_CLOSED)
         contact = self.contact(typed)
         if asking.carrier and asking.carrier not in {carrier.key for carrier in self.carriers()[0]}:
             raise Refused(Reason.CARRIER_CLOSED)
+        if plan is None:
+            raise Refused(Reason.GROUP_CLOSED)
         if plan.proof not in (Proof.EITHER, Proof.EMAIL if "@" in contact else Proof.SMS):
             raise Refused(Reason.WAY_CLOSED)
         account = self._store.account_named(contact)
@@ -202,7 +226,14 @@ class Portal:
         challenge = self.pending(client)
         if challenge is None:
             raise Refused(Reason.NO_CHALLENGE)
-        return self.request_code(client, challenge.number, replace(asking, carrier=challenge.carrier))
+        if challenge.purpose is Purpose.ENTER:
+            return self.request_code(client, challenge.number, replace(asking, carrier=challenge.carrier))
+        return self._exchange.ask(
+            Wish(
+                self.order(client, challenge.number, asking), client.mac, client.zone,
+                purpose=challenge.purpose, account=challenge.account, decoy=challenge.account is None,
+            )
+        )  # fmt: skip
 
     def restart(self, client: Client) -> None:
         """Forget the client's pending challenge: it wants to type another number."""

@@ -28,14 +28,14 @@ class Signing:
         self._clock = clock
 
     def enter(
-        self, client: Client, account: Account | None, password: str, order: Order
+        self, client: Client, account: Account | None, typed: str, password: str, order: Order
     ) -> Session | Challenge:
         """Let a client in by a password, or send the code that its plan asks for besides.
 
         ``order`` says in which language; a guest's own PIN is good for as long as the plan
         remembers the proof of the number, an operator's account always.
         """
-        name = account.name if account else f"nobody:{client.mac}"
+        name = account.name if account else typed[:64].lower()
         self._store.spend(
             limits.for_guess(self._exchange.limits_in_force(), client.mac, name), self._clock()
         )

@@ -36,7 +36,8 @@ from portald.timekeeping import Timekeeper
 from portald.vouchers import Vouchers
 from portald.web.admin import admin_app
 from portald.web.capture import Capture
-from portald.web.guest import Ways, guest_app
+from portald.web.guest import guest_app
+from portald.web.ways import Ways
 
 pytest_plugins = ["tests.lab_fixtures"]
 

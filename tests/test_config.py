@@ -90,7 +90,7 @@ def test_zone_of_an_address() -> None:
 # Every row: what is added to a good file, and the beginning of the one problem it makes.
 WRONG = {
     "misspelt": ("nam = 'x'", "nam: unknown key; did you mean 'name'?"),
-    "unheard of": ("zzzzzz = 1", "zzzzzz: unknown key; known: name, state_dir, run_dir, zones"),
+    "unheard of": ("zzzzzz = 1", "zzzzzz: unknown key; known: name, timezone, state_dir, run_dir, zones"),
     "misspelt in a table": ("[otp]\nlenth = 6", "otp.lenth: unknown key; did you mean 'length'?"),
     "unheard of in a table": ("[web]\nqqq = 6", "web.qqq: unknown key; known: port, url, threads"),
     "text for a number": ("[otp]\nlength = '6'", "otp.length: expected a whole number, got text"),
@@ -116,7 +116,7 @@ WRONG = {
     "round too short": ("[firewall]\nround = 0.1", "firewall.round: at least 0.2, got 0.1"),
     "round without end": ("[firewall]\nround = inf", "firewall.round: at most 60, got inf"),
     "round that is no number": ("[firewall]\nround = nan", "firewall.round: "),
-    "backend": ("[firewall]\nbackend = 'pf'", "firewall.backend: expected nftables or memory, got 'pf'"),
+    "backend": ("[firewall]\nbackend = 'pf'", "firewall.backend: expected auto or nftables or iptables or memory, got 'pf'"),
     "open port": ("[firewall]\nopen_udp = [0]", "firewall.open ports: 0 is not a port"),
     "resend longer than the code": (
         "[otp]\nlifetime = 60\nresend_after = 61",

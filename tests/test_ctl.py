@@ -85,7 +85,7 @@ def test_a_reader_that_goes_away_is_no_error(online: Running) -> None:
 def test_a_failing_daemon_is_said_in_one_line(online: Running) -> None:
     database = sqlite3.connect(online.folder / "state" / "portald.db")
     database.execute("PRAGMA legacy_alter_table = ON")
-    database.execute("ALTER TABLE plans RENAME TO gone")
+    database.execute("ALTER TABLE sessions RENAME TO gone")
     database.close()
     for command in (["status"], ["sessions"], ["revoke", "256"]):
         done = online.ctl(*command)

@@ -8,35 +8,23 @@ from __future__ import annotations
 
 import logging
 import re
-from dataclasses import dataclass
 from typing import Any
 
 from flask import Blueprint, Flask, redirect, render_template, request
 
 from portald import phone
 from portald.errors import Reason, Refused
-from portald.model import Client, State
+from portald.model import Client, Purpose, Session, Sort, State
+from portald.plan import Proof
 from portald.portal import Asking, Portal
-from portald.returning import Returning
-from portald.signing import Signing
-from portald.staff import Staff
-from portald.vouchers import Vouchers
+from portald.returning import is_randomised
 from portald.web.common import Forms, make_app, refusal
 from portald.web.server import MAC
+from portald.web.ways import Ways, token, way_pages, welcome
 
 log = logging.getLogger(__name__)
 
 _TAG = re.compile(r"(?=.{1,35}$)[A-Za-z]{1,8}([-_][A-Za-z0-9]{1,8})*")
-
-
-@dataclass(frozen=True, slots=True)
-class Ways:
-    """The ways in besides the code to a number."""
-
-    returning: Returning
-    signing: Signing
-    vouchers: Vouchers
-    staff: Staff
 
 
 def guest_app(portal: Portal, ways: Ways, key: bytes) -> Flask:
@@ -80,17 +68,31 @@ def _pages(portal: Portal, ways: Ways, forms: Forms) -> Blueprint:
             return redirect("/status", 303)
         if portal.pending(asking):
             return redirect("/code", 303)
+        asked = ways.staff.state(asking)
+        if asked is not None and asked[1] is None:
+            return redirect("/staff", 303)
+        try:
+            if ways.returning.resume(asking):
+                return redirect("/status", 303)
+        except Refused as error:
+            return refusal(error, "guest/splash.html", **splash_context(asking))
         return render_template("guest/splash.html", **splash_context(asking))
 
     def splash_context(asking: Client, typed: str = "", chosen: str = "") -> dict[str, Any]:
         offered, ended = portal.carriers()
+        plan, known = portal.plan(asking), ways.returning.known(asking, token())
+        asks = {Proof.NONE: "nothing"}.get(plan.proof, plan.proof.value) if plan else "sms"
+        sends = portal.sends() if asks == "sms" else asks in ("email", "either")
         return {
             "form": forms.token(asking.mac),
             "typed": typed,
             "example": phone.example(portal.config.numbers.country),
-            "sends": portal.sends(),
-            "proves": portal.config.otp.mode == "code",
-            "offered": offered,
+            "asks": asks,
+            "known": phone.mask_name(known.name) if known else "",
+            "others": portal.zone(asking).ways,
+            "sends": sends,
+            "proves": portal.config.otp.mode == "code" and asks != "nothing",
+            "offered": offered if asks in ("sms", "either") else [],
             "ended": ended,
             "chosen": chosen,
         }
@@ -101,7 +103,8 @@ def _pages(portal: Portal, ways: Ways, forms: Forms) -> Blueprint:
         if portal.status(asking):
             return redirect("/status", 303)
         try:
-            if portal.config.otp.mode == "format_only":
+            plan = portal.plan(asking)
+            if portal.config.otp.mode == "format_only" or (plan and plan.proof is Proof.NONE):
                 portal.admit(asking, typed)
                 return redirect("/status", 303)
             portal.request_code(asking, typed, wish())
@@ -110,10 +113,12 @@ def _pages(portal: Portal, ways: Ways, forms: Forms) -> Blueprint:
             if (
                 error.reason is Reason.TOO_SOON
                 and pending is not None
-                and pending.number == phone.read(typed, portal.config.numbers)
+                and pending.number == portal.contact(typed)
             ):
                 return redirect("/code", 303)  # a double tap: its text is on its way
-            return refusal(error, "guest/splash.html", **splash_context(asking, typed[:64], wish().carrier))
+            return refusal(
+                error, "guest/splash.html", **splash_context(asking, typed[:254], wish().carrier)
+            )
         return redirect("/code", 303)
 
     def wish() -> Asking:
@@ -154,13 +159,18 @@ def _pages(portal: Portal, ways: Ways, forms: Forms) -> Blueprint:
             "carrier": portal.carrier(challenge.carrier),
             "resend_in": portal.resend_in(challenge),
             "State": State,
+            "by_mail": "@" in challenge.number,
+            "resets": challenge.purpose is Purpose.RESET,
+            "unsure": portal.unsure(challenge),
+            "opens_window": portal.window_offered(asking),
+            "window_left": portal.time_left(window) if (window := portal.window(asking)) else 0,
         }
 
     @pages.post("/code")
     def confirm() -> Any:
         asking = sender()
         try:
-            portal.confirm(asking, request.form.get("code", ""))
+            return welcome(ways, asking, portal.confirm(asking, request.form.get("code", "")))
         except Refused as error:
             if portal.status(asking):
                 return redirect("/status", 303)  # a double tap: the first one was right
@@ -168,7 +178,26 @@ def _pages(portal: Portal, ways: Ways, forms: Forms) -> Blueprint:
             if context is None or error.reason is Reason.GROUP_CLOSED:
                 return refusal(error, "guest/refused.html")
             return refusal(error, "guest/code.html", **context)
-        return redirect("/status", 303)
+
+    @pages.post("/reset")
+    def reset() -> Any:
+        asking = sender()
+        try:
+            ways.signing.reset(asking, request.form.get("code", ""), request.form.get("password", ""))
+        except Refused as error:
+            context = code_context(asking)
+            return refusal(error, "guest/code.html" if context else "guest/refused.html", **context or {})
+        return redirect("/password?done", 303)
+
+    @pages.post("/window")
+    def window() -> Any:
+        asking = sender()
+        try:
+            portal.open_window(asking)
+        except Refused as error:
+            context = code_context(asking)
+            return refusal(error, "guest/code.html" if context else "guest/refused.html", **context or {})
+        return redirect("/code", 303)
 
     @pages.post("/resend")
     def resend() -> Any:
@@ -193,13 +222,31 @@ def _pages(portal: Portal, ways: Ways, forms: Forms) -> Blueprint:
         session = portal.status(asking)
         if session is None:
             return redirect("/", 303)
-        return render_template(
-            "guest/status.html",
-            session=session,
-            number=phone.mask_name(session.account.name),
-            left=portal.time_left(session),
-            form=forms.token(asking.mac),
-        )
+        return render_template("guest/status.html", **status_context(asking, session))
+
+    def status_context(asking: Client, session: Session) -> dict[str, Any]:
+        chooses = session.verified and session.account.sort in (Sort.NUMBER, Sort.EMAIL)
+        return {
+            "session": session,
+            "number": phone.mask_name(session.account.name),
+            "left": portal.time_left(session),
+            "volume_left": portal.volume_left(session),
+            "may_choose": "password" in portal.zone(asking).ways and chooses and is_randomised(asking.mac),
+            "chosen": "kept" in request.args,
+            "form": forms.token(asking.mac),
+        }
+
+    @pages.post("/pin")
+    def pin() -> Any:
+        asking = sender()
+        session = portal.status(asking)
+        if session is None:
+            return redirect("/", 303)
+        try:
+            ways.signing.choose(session, request.form.get("password", ""))
+        except Refused as error:
+            return refusal(error, "guest/status.html", **status_context(asking, session))
+        return redirect("/status?kept", 303)
 
     @pages.post("/leave")
     def leave() -> Any:
@@ -213,6 +260,9 @@ def _pages(portal: Portal, ways: Ways, forms: Forms) -> Blueprint:
         return render_template("guest/left.html")
 
     @pages.get("/number")
+    @pages.get("/reset")
+    @pages.get("/window")
+    @pages.get("/pin")
     @pages.get("/resend")
     @pages.get("/restart")
     @pages.get("/leave")
@@ -224,4 +274,5 @@ def _pages(portal: Portal, ways: Ways, forms: Forms) -> Blueprint:
     def icon() -> Any:
         return "", 204
 
+    pages.register_blueprint(way_pages(portal, ways, forms, who, sender, wish))
     return pages
