@@ -249,6 +249,10 @@ class Arranging:
             raise ConfigError(f"by: expected account, client, zone or day, got {by!r}")
         return self._store.history(by, since, until, search)
 
+    def seen(self) -> None:
+        """Stop the alarm about a loss of the database: the operator knows."""
+        self._store.set_fact("lost", None)
+
     def who_had(self, address: str, at: float) -> list[Session]:
         """Return the sessions that had an address at a time: what the law may ask for."""
         return self._store.had_address(address, at)

@@ -77,6 +77,10 @@ class Portal:
             raise Refused(Reason.CLIENT_UNKNOWN)
         return client
 
+    def portal_address(self) -> str:
+        """Return the portal's address for guests of the first zone."""
+        return self.config.portal_url(self.config.zones[0])
+
     def zone(self, client: Client) -> Zone:
         return next(zone for zone in self.config.zones if zone.name == client.zone)
 

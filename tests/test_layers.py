@@ -54,6 +54,7 @@ ROOMS = {
     "liquid": {"texts"},
     "gsm0338": {"texts"},
     "jwt": {"sms/tokens.py"},
+    "segno": {"web/qr.py"},
     "smtplib": {"sms/smtp.py", "sms/email.py"},
     "logging.handlers": set[str](),
 }

@@ -16,15 +16,18 @@ from portald import __version__, phone
 from portald.applications import Applications
 from portald.arranging import Arranging
 from portald.errors import Reason, Refused
-from portald.model import LAST_SESSION, Alarm, Challenge, Outcome, Session
+from portald.model import LAST_SESSION, Alarm, Challenge, Outcome
 from portald.portal import Portal
 from portald.reconcile import Rounds
 from portald.staff import Staff
 from portald.texting import Texting, weak
 from portald.vouchers import Vouchers
+from portald.web.arranging_api import arranging_api
 from portald.web.capture import hostname
 from portald.web.common import Forms, make_app, refusal, wants_json
 from portald.web.otp_api import otp_api
+from portald.web.qr import picture
+from portald.web.rows import session_row
 from portald.web.sms_api import sms_api
 
 log = logging.getLogger(__name__)
@@ -48,6 +51,7 @@ def admin_app(
     app = make_app("portald.admin")
     app.register_blueprint(sms_api(texting))
     app.register_blueprint(otp_api(applications))
+    app.register_blueprint(arranging_api(arranging, vouchers, staff))
     forms = Forms(key)
 
     @app.before_request
@@ -87,7 +91,7 @@ def admin_app(
     @app.get("/api/sessions")
     def api_sessions() -> Any:
         sessions = portal.ended() if request.args.get("ended") else portal.sessions()
-        return jsonify([as_row(session) for session in sessions])
+        return jsonify([session_row(session) for session in sessions])
 
     @app.get("/api/challenges")
     def api_challenges() -> Any:
@@ -106,13 +110,14 @@ def admin_app(
         return render_template(
             "admin/sessions.html",
             status=status(),
-            sessions=[as_row(session) for session in portal.sessions()],
-            ended=[as_row(session) for session in portal.ended(20)],
+            sessions=[session_row(session) for session in portal.sessions()],
+            ended=[session_row(session) for session in portal.ended(20)],
             challenges=[_challenge(challenge) for challenge in portal.challenges(20)],
             providers=texting.providers(),
             budget=texting.budget(),
             closed=texting.limits()["closed"],
             carriers=portal.carrier_report(),
+            waiting=staff.waiting(),
             weak=weak(portal.config),
             form=forms.token("operator"),
             now=portal.now(),
@@ -126,31 +131,38 @@ def admin_app(
             raise Refused(Reason.FORM_STALE)
         return redirect("/", 303)
 
+    @app.post("/approve")
+    def approve() -> Any:
+        forms.check("operator")
+        number = request.form.get("approval", "")
+        if not number.isdecimal():
+            raise Refused(Reason.FORM_STALE)
+        if request.form.get("granted") == "yes":
+            staff.approve(int(number[:12]))
+        else:
+            staff.refuse(int(number[:12]))
+        return redirect("/", 303)
+
+    @app.get("/vouchers/<int:batch>")
+    def print_vouchers(batch: int) -> Any:
+        found = next((each for each in vouchers.batches() if each.id == batch), None)
+        if found is None:
+            abort(404)
+        return render_template(
+            "admin/vouchers.html",
+            venue=portal.config.name,
+            batch=found,
+            codes=[(code, picture(link(code))) for code in vouchers.codes(found)],
+            url=portal.portal_address(),
+        )
+
+    def link(code: str) -> str:
+        return f"{portal.portal_address()}voucher?code={code}"
+
     return app
 
 
 _STALE = "The page was old, or the session had ended. Look again."
-
-
-def as_row(session: Session) -> dict[str, Any]:
-    return {
-        "id": session.id,
-        "number": phone.mask_name(session.account.name),
-        "account": session.account.id,
-        "group": session.account.group,
-        "plan": session.plan,
-        "zone": session.zone,
-        "mac": session.mac,
-        "addresses": sorted(session.addresses),
-        "started_at": session.started_at,
-        "expires_at": session.expires_at,
-        "verified": session.verified,
-        "granted": session.granted_at is not None,
-        "ended_at": session.ended_at,
-        "end": session.end,
-        "up": session.usage.up,
-        "down": session.usage.down,
-    }
 
 
 def _failing(latest: list[Challenge]) -> int:

@@ -72,7 +72,10 @@ def way_pages(
     def voucher() -> Any:
         asking = who()
         offered("voucher", asking)
-        return redirect("/status", 303) if portal.status(asking) else blank("guest/voucher.html", asking)
+        if portal.status(asking):
+            return redirect("/status", 303)
+        typed = request.args.get("code", "")[:32]  # from the picture on a printed one
+        return render_template("guest/voucher.html", form=forms.token(asking.mac), typed=typed)
 
     @pages.post("/voucher")
     def redeem() -> Any:
