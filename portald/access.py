@@ -158,7 +158,7 @@ def grant(session: Session, terms: Terms, longest: int, now: float) -> Grant:
 def difference(
     wanted: Iterable[Grant], held: Mapping[int, Held]
 ) -> tuple[list[Grant], list[int], list[int]]:
-    """Return the grants to add, the sessions to remove and those to settle, to make ``held`` into ``wanted``.
+    """Return the grants to add, the sessions to remove and those to settle, to have what is wanted.
 
     What is removed is settled by a later difference: its last bytes are read first.
     """

@@ -114,7 +114,7 @@ class Arranging:
         """Make or change accounts, all or none; return how many there were.
 
         A row has a name (a user's, a number or a mail address), and any of group, number, email,
-        password (in the clear, or empty for none), blocked, expires_at (epoch seconds), note.
+        password (in the clear or sealed, empty for none), blocked, expires_at (epoch seconds), note.
         """
         if len(rows) > MOST_ROWS:
             raise ConfigError(f"at most {MOST_ROWS} rows at a time")
@@ -287,6 +287,8 @@ def _mac(text: str) -> str:
 def _sealed(password: str) -> str | None:
     if not password:
         return None
+    if passwords.is_sealed(password):
+        return password
     try:
         passwords.check(password)
     except Refused:

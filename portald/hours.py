@@ -21,7 +21,7 @@ class Hours(str):
         return made
 
     def spans(self) -> list[tuple[int, int]]:
-        """Return beginnings and ends in minutes since Monday's midnight; an end may lie in the next week."""
+        """Return beginnings and ends in minutes from Monday's midnight; an end may be in the next week."""
         found = []
         for entry in filter(None, (part.strip() for part in re.split("[,;]", self))):
             read = _ENTRY.fullmatch(entry)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 import secrets
 import threading
 
@@ -18,6 +19,7 @@ _N, _R, _P = 2**14, 8, 5
 _one_at_a_time = threading.Lock()
 """Memory for one is set aside, not for a crowd of guesses."""
 
+_SEALED = re.compile(rf"scrypt:{_N}:{_R}:{_P}:[0-9a-f]{{32}}:[0-9a-f]{{128}}")
 _TOO_EASY = {"123456", "654321", "111222", "123123", "112233", "password", "qwerty", "qwertz", "abcdef"}
 
 
@@ -33,6 +35,11 @@ def seal(password: str) -> str:
     """Return what is kept of a password."""
     salt = secrets.token_hex(16)
     return f"scrypt:{_N}:{_R}:{_P}:{salt}:{_derive(password, salt, _N, _R, _P)}"
+
+
+def is_sealed(text: str) -> bool:
+    """Tell whether a text is what ``seal`` returns."""
+    return _SEALED.fullmatch(text) is not None
 
 
 def opens(sealed: str, password: str) -> bool:

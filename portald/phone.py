@@ -131,7 +131,7 @@ def mask(number: str) -> str:
 
 
 def mask_name(name: str) -> str:
-    """Return an account's name as operators see it: numbers and addresses are masked, other names are not."""
+    """Return an account's name as operators see it: numbers and addresses masked, others as they are."""
     return mask(name) if name.startswith("+") or "@" in name else name
 
 

@@ -255,7 +255,7 @@ class Portal:
         return self._door.let_in(lambda now: self._store.open_proven(challenge, sort, client, group, now))
 
     def admit(self, client: Client, typed: str) -> Session:
-        """Let the client in without a code: ``otp.mode = "format_only"``, or a plan that asks for no proof."""
+        """Let the client in without a code: ``format_only``, or a plan that asks for no proof."""
         plan, group = self.plan(client), self.zone(client).group
         sort, name = Sort.DEVICE, client.mac
         if plan is None or plan.proof is not Proof.NONE:

@@ -1,4 +1,4 @@
-"""The staff lets a guest in whose telephone cannot: asked on the guest's page, decided on the operator's."""
+"""The staff lets a guest in: asked on the guest's page, decided on the operator's."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Staff:
         self._clock = clock
 
     def ask(self, client: Client, name: str) -> Approval:
-        """Ask to be let in under a name, which the staff sees as it was typed, without what steers terminals."""
+        """Ask to be let in under a name, which the staff sees without what steers terminals."""
         plain = " ".join("".join(c for c in name[:200] if c.isprintable()).split())[:40]
         now = self._clock()
         self._store.spend(

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from portald import __version__, config
-from portald.ctl import sms
+from portald.ctl import arrange, backup, entries, records, sms
 from portald.ctl.ask import Unreachable, ask
 from portald.ctl.show import print_json, print_line, print_table
 from portald.display import ago, amount
@@ -49,18 +49,34 @@ def _parser() -> argparse.ArgumentParser:
         added.set_defaults(run=run)
         return added
 
-    command("status", _status, "whether all is well, and how many are online")
+    status = command("status", _status, "whether all is well, and how many are online")
+    status.add_argument("--seen", action="store_true", help="stop the alarm about a lost database")
     sessions = command("sessions", _sessions, "who is online, with bytes in both directions")
     sessions.add_argument("--ended", action="store_true", help="the latest that have ended")
     revoke = command("revoke", _revoke, "cut sessions, by their number or by MAC")
     revoke.add_argument("which", nargs="+", metavar="SESSION|MAC")
+    records.add_extend(command("extend", records.extend, "give a session more time, or less"))
+    records.add_history(command("history", records.history, "what was used by day, account, client, zone"))
+    records.add_who(command("who", records.who, "who had an address at a time"))
+    arrange.add_plans(command("plans", arrange.plans, "what groups may use: list, set, delete"), shared)
+    arrange.add_groups(command("groups", arrange.groups, "accounts with a plan: list, set, delete"), shared)
+    arrange.add_accounts(
+        command("accounts", arrange.accounts, "list, set, block, delete, import, export"), shared
+    )
+    entries.add_clients(command("clients", entries.clients, "devices to trust or block"), shared)
+    entries.add_vouchers(command("vouchers", entries.vouchers, "make, show and withdraw vouchers"), shared)
+    entries.add_approvals(command("approvals", entries.approvals, "guests who ask the staff"), shared)
     command("texts", _texts, "the latest codes of guests and programs, and what became of them")
     sms.add_commands(command("sms", sms.overview, "providers, limits, budget and log of texts"), shared)
+    backup.add_file(command("backup", backup.backup, "write database and key to a file; portald may run"))
+    backup.add_file(command("restore", backup.restore, "put such a file in place; portald must not run"))
     command("check", _check, "find what is wrong before anything starts")
     return parser
 
 
 def _status(options: argparse.Namespace) -> int:
+    if options.seen:
+        ask(options, "POST", "/api/seen")
     status = ask(options, "GET", "/api/status")
     if options.json:
         print_json(status)

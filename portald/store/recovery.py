@@ -33,8 +33,8 @@ def prepare(path: Path, now: float) -> None:
     is a backup.  Raises ``ConfigError`` if the folder cannot be written.
     """
     backup = path.with_name(BACKUP)
-    fault = _fault(path) if path.exists() else ("it is gone" if backup.exists() else None)
-    if fault is None:
+    why = fault(path) if path.exists() else ("it is gone" if backup.exists() else None)
+    if why is None:
         return
     try:
         aside = f"{path.name}.damaged-{int(now)}"
@@ -42,25 +42,25 @@ def prepare(path: Path, now: float) -> None:
             part = path.with_name(path.name + suffix)
             if part.exists():
                 part.rename(path.with_name(aside + suffix))
-        usable = backup.exists() and _fault(backup) is None
+        usable = backup.exists() and fault(backup) is None
         if usable:
             copy(backup, path)
         with closing(sqlite3.connect(path)) as connection:
             from portald.store.migrations import migrate
 
             migrate(connection)
-            lost = {"at": now, "why": fault, "aside": aside, "backup": usable}
+            lost = {"at": now, "why": why, "aside": aside, "backup": usable}
             connection.executemany(
                 "INSERT OR REPLACE INTO facts (name, value) VALUES (?, ?)",
                 [("lost", json.dumps(lost)), ("recovering", "1")],
             )
             connection.commit()
     except (OSError, sqlite3.Error) as error:
-        raise ConfigError(f"{path} is damaged ({fault}) and cannot be rebuilt: {error}") from error
-    log.error("event=database_lost why=%r aside=%s backup=%s", fault, aside, usable)
+        raise ConfigError(f"{path} is damaged ({why}) and cannot be rebuilt: {error}") from error
+    log.error("event=database_lost why=%r aside=%s backup=%s", why, aside, usable)
 
 
-def _fault(path: Path) -> str | None:
+def fault(path: Path) -> str | None:
     """Return what is wrong with a database, ``None`` if nothing is."""
     try:
         with closing(sqlite3.connect(path, timeout=5)) as connection:

@@ -37,7 +37,7 @@ def token() -> str:
 
 
 def welcome(ways: Ways, asking: Client, session: Session) -> Any:
-    """Send a guest who has just come in on to the status page; a made-up MAC gets a token to return with."""
+    """Send a guest who has come in to the status page; a made-up MAC gets a token to return with."""
     answer = make_response(redirect("/status", 303))
     if is_randomised(asking.mac) and session.verified:
         made = ways.returning.token(session)

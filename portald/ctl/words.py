@@ -1,0 +1,54 @@
+"""What operators type for a command: key=value pairs, days, times, devices."""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import sys
+from collections.abc import Iterable
+from datetime import datetime
+
+from portald.errors import ConfigError
+from portald.units import Seconds
+
+
+def pairs(words: Iterable[str]) -> dict[str, str]:
+    """Return ``key=value`` words as a table; an empty value takes away what was set."""
+    found = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals or not key:
+            raise ConfigError(f"expected KEY=VALUE, got {word!r}")
+        found[key.strip()] = value.strip()
+    return found
+
+
+def secret(value: str) -> str:
+    """Return a password; ``-`` asks for it, so that it is in no list of processes."""
+    if value != "-":
+        return value
+    return getpass.getpass("Password: ") if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n")
+
+
+def moment(text: str) -> float:
+    """Return a local date, or date and time, as epoch seconds."""
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except ValueError:
+        raise ConfigError(
+            f"expected a time such as 2026-05-31 or '2026-05-31 18:00', got {text!r}"
+        ) from None
+
+
+def span(text: str) -> int:
+    """Return a time such as ``2h`` in seconds; with a minus sign it is less."""
+    sign, rest = (-1, text[1:]) if text.startswith("-") else (1, text.removeprefix("+"))
+    try:
+        return sign * int(Seconds(rest))
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+
+
+def subcommands(parser: argparse.ArgumentParser) -> argparse._SubParsersAction[argparse.ArgumentParser]:
+    """Return where a command's own commands go; without one, the command lists."""
+    return parser.add_subparsers(title="commands", metavar="COMMAND")
