@@ -88,7 +88,7 @@ class Arranging:
         if any(zone.group == name for zone in self._config.zones) and name != "SMS":
             raise ConfigError(f"group {name}: a zone of the settings leads to it")
         with _kept(
-            f"group {name}: accounts, vouchers or devices are in it; see: portalctl accounts {name}"
+            f"group {name}: accounts, vouchers or devices are in it; see: portalctl accounts list {name}"
         ):
             return self._store.delete_group(name)
 

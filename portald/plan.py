@@ -14,8 +14,7 @@ from portald.hours import Hours
 from portald.schema import build, setting
 from portald.units import Bytes, Count, Kilobits, Seconds
 
-MOST_RATE = 10_000_000
-"""Kilobits per second: more is no limit on any line."""
+SLOWEST, FASTEST = Kilobits(32), Kilobits(10_000_000)
 
 
 class Proof(StrEnum):
@@ -50,30 +49,32 @@ class Plan:
     """
 
     name: str
-    session: Seconds | None = setting("time online from login on", None, 60)
-    idle: Seconds | None = setting("time without a byte sent after which a device has left", None, 60)
-    day_time: Seconds | None = setting("time online in a day", None, 60)
-    week_time: Seconds | None = setting("time online in a week", None, 60)
-    month_time: Seconds | None = setting("time online in a month", None, 60)
-    day_volume: Bytes | None = setting("bytes in a day, both directions together", None, 100_000)
-    week_volume: Bytes | None = setting("bytes in a week", None, 100_000)
-    month_volume: Bytes | None = setting("bytes in a month", None, 100_000)
-    up: Kilobits | None = setting("bits per second that one device may send", None, 32, MOST_RATE)
-    down: Kilobits | None = setting("bits per second that one device may receive", None, 32, MOST_RATE)
-    fair_volume: Bytes | None = setting("bytes in a day after which it gets slower", None, 100_000)
-    fair_up: Kilobits | None = setting("bits per second sent from then on", None, 32, MOST_RATE)
-    fair_down: Kilobits | None = setting("bits per second received from then on", None, 32, MOST_RATE)
-    devices: Count | None = setting("devices of one account online at a time", None, 1, 1000)
+    session: Seconds | None = setting("time online from login on", None, Seconds(60))
+    idle: Seconds | None = setting(
+        "time without a byte sent after which a device has left", None, Seconds(60)
+    )
+    day_time: Seconds | None = setting("time online in a day", None, Seconds(60))
+    week_time: Seconds | None = setting("time online in a week", None, Seconds(60))
+    month_time: Seconds | None = setting("time online in a month", None, Seconds(60))
+    day_volume: Bytes | None = setting("bytes in a day, both directions together", None, Bytes(100_000))
+    week_volume: Bytes | None = setting("bytes in a week", None, Bytes(100_000))
+    month_volume: Bytes | None = setting("bytes in a month", None, Bytes(100_000))
+    up: Kilobits | None = setting("bits per second that one device may send", None, SLOWEST, FASTEST)
+    down: Kilobits | None = setting("bits per second that one device may receive", None, SLOWEST, FASTEST)
+    fair_volume: Bytes | None = setting("bytes in a day after which it gets slower", None, Bytes(100_000))
+    fair_up: Kilobits | None = setting("bits per second sent from then on", None, SLOWEST, FASTEST)
+    fair_down: Kilobits | None = setting("bits per second received from then on", None, SLOWEST, FASTEST)
+    devices: Count | None = setting("devices of one account online at a time", None, Count(1), Count(1000))
     when_full: Full = setting("with one device more: replace the oldest, or refuse", Full.REPLACE)
     hours: Hours = setting("hours of the week, such as Mo-Fr 08:00-18:00, Sa 10:00-14:00", Hours(""))
-    again_after: Seconds | None = setting("time after a whole session until the next", None, 60)
+    again_after: Seconds | None = setting("time after a whole session until the next", None, Seconds(60))
     remember: Seconds = setting(
         "time after a proof in which a device or a password needs no other; 0 is not at all",
         Seconds(86_400),
     )
     proof: Proof = setting("what proves who a new guest is: none, sms, email or either", Proof.SMS)
     window: Seconds | None = setting(
-        "time online, once a day, to fetch a code that was sent by e-mail", None, 60, 900
+        "time online, once a day, to fetch a code that was sent by e-mail", None, Seconds(60), Seconds(900)
     )
     second: Second = setting("what is asked for after a password: none or sms", Second.NONE)
     providers: tuple[str, ...] = setting("providers for its texts, by name; none named is all", ())

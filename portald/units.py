@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 from typing import Any, ClassVar, Self
 
 
@@ -20,14 +21,14 @@ class Amount(int):
         known = {name.lower(): size for name, size in cls.units.items()}
         if not parts or "".join(number + unit for number, unit in parts) != text:
             raise ValueError(f"expected {cls.expected}, got {value!r}")
-        total = 0.0
+        total = Decimal()
         for number, unit in parts:
             if unit.lower() not in known and (unit or cls.units):
                 raise ValueError(f"expected {cls.expected}, got {value!r}")
-            total += float(number) * known.get(unit.lower(), 1)
-        if total != round(total) or total >= 2**53:
+            total += Decimal(number) * known.get(unit.lower(), 1)
+        if total != int(total) or total >= 2**53:
             raise ValueError(f"expected {cls.expected}, got {value!r}")
-        return super().__new__(cls, round(total))
+        return super().__new__(cls, int(total))
 
     def __str__(self) -> str:
         """Return the shortest text that reads as the same number."""
@@ -69,7 +70,7 @@ class Bytes(Amount):
     def __str__(self) -> str:
         for unit, size in self.shown():
             if self >= size and self * 1000 % size == 0:
-                return f"{self / size:g}{unit}"
+                return _thousandths(self * 1000 // size) + unit
         return f"{int(self)}B"
 
     __repr__ = __str__
@@ -83,6 +84,10 @@ class Kilobits(Amount):
     expected: ClassVar = "a rate such as 512k or 10M (bits per second)"
 
     def __str__(self) -> str:
-        return f"{self / 1000:g}M" if self >= 1000 and self % 100 == 0 else f"{int(self)}k"
+        return f"{_thousandths(int(self))}M" if self >= 1000 and self % 100 == 0 else f"{int(self)}k"
 
     __repr__ = __str__
+
+
+def _thousandths(count: int) -> str:
+    return f"{count // 1000}.{count % 1000:03}".rstrip("0").rstrip(".")

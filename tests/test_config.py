@@ -116,7 +116,10 @@ WRONG = {
     "round too short": ("[firewall]\nround = 0.1", "firewall.round: at least 0.2, got 0.1"),
     "round without end": ("[firewall]\nround = inf", "firewall.round: at most 60, got inf"),
     "round that is no number": ("[firewall]\nround = nan", "firewall.round: "),
-    "backend": ("[firewall]\nbackend = 'pf'", "firewall.backend: expected auto or nftables or iptables or memory, got 'pf'"),
+    "backend": (
+        "[firewall]\nbackend = 'pf'",
+        "firewall.backend: expected auto or nftables or iptables or memory, got 'pf'",
+    ),
     "open port": ("[firewall]\nopen_udp = [0]", "firewall.open ports: 0 is not a port"),
     "resend longer than the code": (
         "[otp]\nlifetime = 60\nresend_after = 61",

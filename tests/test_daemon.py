@@ -172,7 +172,11 @@ def broken(running: Running, old: str, new: str) -> None:
         ("[web]", "[numbers]\ncountry = 'Germany'\n[web]", "'Germany' is not a country code"),
         ("127.0.0.0/8", "127.0.0.1/8", "portald: zones[0].networks[0]: 127.0.0.1/8 has host bits set"),
         ("[web]", "[web", "is not valid TOML"),
-        ('backend = "memory"', 'backend = "pf"', "portald: firewall.backend: expected auto or nftables or iptables or memory"),
+        (
+            'backend = "memory"',
+            'backend = "pf"',
+            "portald: firewall.backend: expected auto or nftables or iptables or memory",
+        ),
     ],
 )
 def test_wrong_settings_are_one_readable_line(running: Running, old: str, new: str, line: str) -> None:

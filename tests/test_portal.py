@@ -13,7 +13,6 @@ from portald.config import Firewall, Limits, Numbers, Otp
 from portald.errors import FirewallError, Reason, Refused, SmsError
 from portald.model import Challenge, Client, End, Grant, Held, Outcome, Session, State, Text
 from portald.phone import mask_all
-from portald.portal import Portal
 from tests.conftest import NUMBER, Clock, Product
 
 OTHER_NUMBER = "+14155552672"

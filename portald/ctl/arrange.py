@@ -249,7 +249,8 @@ def _export(options: argparse.Namespace) -> int:
 def _harmless(value: Any) -> Any:
     """Return a cell that no spreadsheet takes for a formula: guests choose some of them."""
     text = "" if value is None else str(value)
-    return f"'{text}" if text[:1] in "=@" or (text[:1] in "+-" and not text[1:].isdecimal()) else text
+    formula = text.startswith(("=", "@", "\t")) or (text[:1] in ("+", "-") and not text[1:].isdecimal())
+    return f"'{text}" if formula else text
 
 
 def _add_delete(

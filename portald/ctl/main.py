@@ -17,7 +17,7 @@ from portald import __version__, config
 from portald.ctl import arrange, backup, entries, records, sms
 from portald.ctl.ask import Unreachable, ask
 from portald.ctl.show import print_json, print_line, print_table
-from portald.display import ago, amount
+from portald.display import ago, amount, wait
 from portald.errors import ConfigError
 from portald.system import fail
 
@@ -186,7 +186,4 @@ def _ago(at: float) -> str:
 
 
 def _left(expires_at: float | None) -> str:
-    if expires_at is None:
-        return "no limit"
-    seconds = max(0, int(expires_at - time.time()))  # noqa: TID251, a root
-    return f"{seconds // 60}:{seconds % 60:02} min"
+    return "no limit" if expires_at is None else wait(max(0.0, expires_at - time.time()))  # noqa: TID251

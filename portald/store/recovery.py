@@ -145,8 +145,8 @@ class Recovery(Sessions, Database):
             " AND ended_at IS NULL", (now, found.mac, found.zone),
         )  # fmt: skip
         connection.execute(
-            "INSERT INTO sessions (id, account_id, zone, mac, started_at, granted_at, active_at, counted_at,"
-            " up, down) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO sessions (id, account_id, zone, mac, started_at, granted_at, active_at,"
+            " counted_at, up, down) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 found.session, account.id, found.zone, found.mac, started, now, now, now,
                 found.usage.up, found.usage.down,

@@ -142,7 +142,8 @@ class Sessions(Accounts, Usage):
             raise Refused(Reason.GROUP_CLOSED)
         account = as_account(row)
         ended = connection.execute(
-            f"{_SESSIONS} WHERE s.account_id = ? AND s.end_reason = 'expired' ORDER BY s.ended_at DESC LIMIT 1",
+            f"{_SESSIONS} WHERE s.account_id = ? AND s.end_reason = 'expired'"
+            " ORDER BY s.ended_at DESC LIMIT 1",
             (account_id,),
         ).fetchone()
         self._may_open(connection, account, client, now, as_session(ended) if ended else None)
@@ -176,7 +177,7 @@ class Sessions(Accounts, Usage):
     def _make_room(
         self, connection: sqlite3.Connection, account: Account, client: Client, now: float
     ) -> list[int]:
-        """End what the new session replaces: the device's own, and the account's oldest if it has too many."""
+        """End what the new session replaces: the device's own, and the oldest of too many."""
         query = "SELECT id FROM sessions WHERE ended_at IS NULL AND "
         rows = connection.execute(query + "mac = ? AND zone = ?", (client.mac, client.zone)).fetchall()
         gone = [row["id"] for row in rows]

@@ -1,0 +1,323 @@
+"""Bytes and seconds by day: what is spent, and that nothing ever goes back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from portald.errors import Reason
+from portald.model import Client, End, Held, Session, Sort, Spent, Tally, Usage
+from portald.store import Store
+from tests.conftest import NUMBER, Clock, Product
+from tests.test_store import OTHER, PHONE, online, reading, refusal, rows
+
+BERLIN = ZoneInfo("Europe/Berlin")
+MIDNIGHT = datetime(2023, 11, 16, tzinfo=BERLIN).timestamp()  # a Thursday begins
+
+
+def granted(store: Store, now: float, client: Client = PHONE) -> Session:
+    session = online(store, now, client)
+    store.set_granted([session.id], now)
+    return session
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    opened = Store(tmp_path / "berlin.db", BERLIN)
+    yield opened
+    opened.close()
+
+
+def spent(store: Store, account: int, now: float) -> Spent:
+    return store.spent([account], now)[account]
+
+
+def test_a_session_over_midnight_belongs_to_two_days(store: Store) -> None:
+    session = granted(store, MIDNIGHT - 3600)
+    store.add_reading(reading(session, 10, 100), MIDNIGHT - 1800)
+    store.add_reading(reading(session, 20, 200), MIDNIGHT + 1800)
+    assert rows(store, "SELECT day, seconds, up, down FROM usage ORDER BY day") == [
+        ("2023-11-15", 3600, 10, 100),
+        ("2023-11-16", 1800, 10, 100),
+    ]
+    account = session.account.id
+    found = spent(store, account, MIDNIGHT + 2400)
+    assert found.day == Tally(2400, 110)
+    assert found.week == found.month == Tally(6000, 220)
+
+
+def test_seconds_run_without_a_byte_and_stop_with_the_session(store: Store) -> None:
+    session = granted(store, MIDNIGHT)
+    account = session.account.id
+    assert spent(store, account, MIDNIGHT + 100).day.seconds == 100
+    store.end_session(session.id, End.LEFT, MIDNIGHT + 150)
+    assert spent(store, account, MIDNIGHT + 1000).day.seconds == 150
+    assert rows(store, "SELECT seconds FROM usage") == [(150,)]
+
+
+def test_who_was_never_let_through_has_used_nothing(store: Store) -> None:
+    session = online(store, MIDNIGHT)
+    store.end_session(session.id, End.LEFT, MIDNIGHT + 150)
+    assert spent(store, session.account.id, MIDNIGHT + 200) == Spent()
+
+
+def test_devices_of_an_account_are_counted_together(store: Store) -> None:
+    one, other = granted(store, MIDNIGHT), granted(store, MIDNIGHT, OTHER)
+    store.add_reading(reading(one, 1, 2) | reading(other, 10, 20), MIDNIGHT + 60)
+    assert spent(store, one.account.id, MIDNIGHT + 60).day == Tally(120, 33)
+
+
+def test_weeks_begin_on_monday_and_months_on_the_first(store: Store) -> None:
+    monday = datetime(2023, 11, 27, tzinfo=BERLIN).timestamp()
+    session = granted(store, monday - 3600)
+    store.add_reading(reading(session, 0, 5), monday - 1)
+    store.add_reading(reading(session, 0, 7), monday + 1)
+    week_later = datetime(2023, 12, 1, 12, tzinfo=BERLIN).timestamp()
+    store.end_session(session.id, End.LEFT, monday + 1)
+    found = spent(store, session.account.id, monday + 10)
+    assert (found.day.bytes, found.week.bytes, found.month.bytes) == (2, 2, 7)
+    found = spent(store, session.account.id, week_later)
+    assert (found.day.bytes, found.week.bytes, found.month.bytes) == (0, 2, 0)
+
+
+def test_history_by_account_client_zone_and_day(store: Store) -> None:
+    one, other = granted(store, MIDNIGHT), granted(store, MIDNIGHT, OTHER)
+    store.add_reading(reading(one, 1, 2), MIDNIGHT + 60)
+    store.add_reading(reading(other, 10, 20), MIDNIGHT + 86_400 + 60)
+    since, until = "2023-11-16", "2023-11-17"
+
+    def shown(by: str, search: str = "") -> list[tuple[object, ...]]:
+        found = store.history(by, since, until, search)
+        return [(r["what"], round(r["seconds"]), r["up"], r["down"], r["clients"]) for r in found]
+
+    assert shown("account") == [(NUMBER, 60 + 86_460, 11, 22, 2)]
+    assert shown("client") == [(OTHER.mac, 86_460, 10, 20, 1), (PHONE.mac, 60, 1, 2, 1)]
+    assert shown("zone") == [("guest", 86_520, 11, 22, 2)]
+    assert shown("day") == [("2023-11-17", 60, 10, 20, 1), ("2023-11-16", 86_460, 1, 2, 2)]
+    assert shown("zone", PHONE.mac) == [("guest", 60, 1, 2, 1)]
+    assert store.history("day", "2023-11-18", "2023-11-19") == []
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["read", "lose", "end", "shift"]),
+            st.integers(0, 10**9), st.integers(0, 10**9), st.integers(1, 90_000),
+        ),
+        max_size=12,
+    )
+)  # fmt: skip
+def test_usage_never_goes_back_and_days_add_up(
+    tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, int, int, int]]
+) -> None:
+    store = Store(tmp_path_factory.mktemp("usage") / "db", BERLIN)
+    now = MIDNIGHT
+    session = granted(store, now)
+    counters, before, live = Usage(), Usage(), True
+    for step, up, down, pause in steps:
+        now += pause
+        if step == "lose":
+            counters = Usage(before.up, before.down)  # installed anew, from what the store knows
+        elif step == "end" and live:
+            live = not store.end_session(session.id, End.LEFT, now)
+        elif step == "shift":
+            store.shift(3600)
+            now += 3600
+        elif live:
+            counters = Usage(counters.up + up, counters.down + down)
+        held = Held(session.id, "guest", PHONE.mac, frozenset(), 9, counters, open=live)
+        store.add_reading({session.id: held}, now)
+        found = store.session(session.id)
+        assert found is not None
+        assert found.usage.up >= before.up
+        assert found.usage.down >= before.down
+        before = found.usage
+        assert before == counters
+    ((up, down, seconds),) = rows(
+        store, "SELECT coalesce(sum(up), 0), coalesce(sum(down), 0), coalesce(sum(seconds), 0) FROM usage"
+    )
+    assert (up, down) == (before.up, before.down)
+    assert 0 <= seconds <= now - MIDNIGHT + 1
+    store.close()
+
+
+# Plans in force ----------------------------------------------------------------------------
+
+
+def limit(product: Product, **terms: str) -> None:
+    product.arranging.set_plan("unlimited", terms)
+
+
+def test_a_volume_is_cut_in_the_kernel_and_by_the_round(product: Product, phone: Client) -> None:
+    limit(product, day_volume="1MB")
+    opened = product.log_in(phone)
+    assert product.firewall.read()[opened.id].left == 1_000_000
+    product.firewall.count(opened.id, 400_000, 500_000)
+    product.rounds.round()
+    assert product.inside() == {opened.id}
+    product.firewall.count(opened.id, 0, 100_000)
+    product.rounds.round()
+    assert product.inside() == set()
+    ended = product.store.session(opened.id)
+    assert ended is not None
+    assert (ended.end, ended.usage) == (End.VOLUME_USED, Usage(400_000, 600_000))
+    product.clock.move(120)
+    error = refusal(lambda: product.log_in(phone))
+    assert error.reason is Reason.VOLUME_USED
+    assert 0 < error.retry_after <= 86_400
+
+
+def test_two_devices_share_what_is_left(product: Product, phone: Client) -> None:
+    limit(product, day_volume="10MB")
+    first = product.log_in(phone)
+    product.clock.move(61)
+    second = product.log_in(product.table.join("10.77.0.12", "02:cc:00:00:00:02"))
+    product.firewall.count(first.id, 9_000_000, 0)
+    product.rounds.round()
+    assert {held.left for held in product.firewall.read().values()} == {1_000_000}
+    product.firewall.count(second.id, 1_000_000, 0)
+    product.rounds.round()
+    assert product.inside() == set()
+
+
+def test_changes_of_a_plan_hold_for_who_is_online(product: Product, phone: Client) -> None:
+    opened = product.log_in(phone)
+    limit(product, down="2M", session="1h")
+    product.rounds.round()
+    held = product.firewall.read()[opened.id]
+    assert (held.rate.down, held.seconds) == (2000, 3600)
+    found = product.portal.status(phone)
+    assert found is not None
+    assert found.expires_at == opened.started_at + 3600
+    limit(product, down="", session="")
+    product.rounds.round()
+    held = product.firewall.read()[opened.id]
+    assert (held.rate.down, held.seconds) == (None, product.config.firewall.longest)
+
+
+def test_fair_use_slows_down_and_ends_with_the_day(product: Product, phone: Client, clock: Clock) -> None:
+    limit(product, fair_volume="1MB", fair_down="256k")
+    opened = product.log_in(phone)
+    product.firewall.count(opened.id, 0, 2_000_000)
+    product.rounds.round()
+    product.rounds.round()
+    assert product.firewall.read()[opened.id].rate.down == 256
+    clock.move(86_400)
+    product.rounds.round()
+    assert product.firewall.read()[opened.id].rate.down is None
+
+
+def test_idle_sessions_end_and_go_on_when_the_device_is_back(
+    product: Product, phone: Client, clock: Clock
+) -> None:
+    limit(product, idle="10m")
+    opened = product.log_in(phone)
+    clock.move(500)
+    product.firewall.count(opened.id, 1, 0)
+    product.rounds.round()
+    clock.move(500)
+    product.firewall.count(opened.id, 0, 10**6)  # what others send to it is no sign of life
+    product.rounds.round()
+    assert product.inside() == {opened.id}
+    clock.move(200)
+    product.rounds.round()
+    assert product.inside() == set()
+    ended = product.store.session(opened.id)
+    assert ended is not None
+    assert ended.end is End.IDLE
+    again = product.returning.resume(phone)
+    assert again is not None
+    assert (again.id, again.usage) == (opened.id, Usage(1, 10**6))
+    product.rounds.round()
+    assert product.inside() == {opened.id}
+
+
+@pytest.mark.parametrize(("when_full", "inside"), [("replace", {257, 258}), ("refuse", {256, 257})])
+def test_devices_of_an_account_are_counted(product: Product, when_full: str, inside: set[int]) -> None:
+    limit(product, devices="2", when_full=when_full)
+    for number in (11, 12, 13):
+        client = product.table.join(f"10.77.0.{number}", f"02:cc:00:00:00:{number}")
+        try:
+            product.log_in(client)
+        except Exception as error:
+            assert error.args == (Reason.DEVICES_FULL.value,)
+        product.clock.move(3600)
+    product.rounds.round()
+    assert product.inside() == inside
+
+
+def test_closed_hours_end_and_refuse(product: Product, phone: Client, clock: Clock) -> None:
+    local = datetime.fromtimestamp(clock(), BERLIN)
+    limit(product, hours=f"{local:%H:%M}-{(local.hour + 1) % 24:02}:{local:%M}")
+    product.log_in(phone)
+    clock.move(3601)
+    product.rounds.round()
+    assert product.inside() == set()
+    assert refusal(lambda: product.log_in(phone)).reason is Reason.CLOSED
+
+
+def test_again_only_after_a_pause(product: Product, phone: Client, clock: Clock) -> None:
+    limit(product, session="10m", again_after="1h")
+    product.log_in(phone)
+    clock.move(601)
+    product.rounds.round()
+    error = refusal(lambda: product.log_in(phone))
+    assert (error.reason, round(error.retry_after)) == (Reason.AGAIN_LATER, 3600)
+    clock.move(3601)
+    assert product.log_in(phone)
+
+
+def test_a_refused_guest_keeps_the_code(product: Product, phone: Client) -> None:
+    """The code was right: what the plan refuses must not cost another text."""
+    product.portal.request_code(phone, NUMBER)
+    account_of = product.arranging.set_account
+    account_of(NUMBER, {"blocked": True})
+    assert refusal(lambda: product.portal.confirm(phone, product.outbox.code())).reason is Reason.BLOCKED
+    account_of(NUMBER, {"blocked": False})
+    assert product.portal.confirm(phone, product.outbox.code())
+
+
+def test_more_time_for_a_live_session(product: Product, phone: Client, clock: Clock) -> None:
+    limit(product, session="1h")
+    opened = product.log_in(phone)
+    assert product.arranging.extend(opened.id, 1800)
+    assert product.arranging.extend(999, 1800) is None
+    clock.move(3700)
+    product.rounds.round()
+    assert product.inside() == {opened.id}
+    clock.move(1800)
+    product.rounds.round()
+    assert product.inside() == set()
+
+
+def test_trusted_devices_are_online_by_themselves(product: Product) -> None:
+    printer = "02:aa:00:00:00:01"
+    product.arranging.trust(printer, note="printer")
+    product.rounds.round()
+    (held,) = product.firewall.read().values()
+    assert (held.mac, held.addresses) == (printer, frozenset())
+    product.table.join("10.77.0.30", printer)
+    product.rounds.round()
+    (held,) = product.firewall.read().values()
+    assert held.addresses == {"10.77.0.30"}
+    (session,) = product.portal.sessions()
+    assert session.account.sort is Sort.DEVICE
+    product.arranging.forget_device(printer)
+    product.rounds.round()
+    assert product.inside() == set()
+
+
+def test_blocked_devices_are_cut_and_stay_out(product: Product, phone: Client) -> None:
+    product.log_in(phone)
+    product.arranging.block(phone.mac)
+    assert product.inside() == set()
+    product.clock.move(61)
+    assert refusal(lambda: product.log_in(phone)).reason is Reason.BLOCKED
+    assert product.returning.known(phone) is None
