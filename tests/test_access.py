@@ -14,13 +14,13 @@ from portald import access
 from portald.access import Terms
 from portald.errors import Reason, Refused
 from portald.model import Account, End, Grant, Held, Rate, Session, Spent, Tally, Usage
-from portald.plan import Plan, read
+from portald.plan import read
 
 NOW = datetime(2023, 11, 15, 10, tzinfo=UTC).timestamp()  # a Wednesday
 DAY = 86_400
 MAC = "02:cc:00:00:00:01"
 HERE = frozenset({"10.77.0.11"})
-PLAIN = Plan(name="unlimited")
+NOTHING, NONE, SOMEBODY = Spent(), Tally(), Account(1, "x", "SMS")
 
 macs = st.sampled_from([f"02:cc:00:00:00:0{i}" for i in range(4)])
 addresses = st.frozensets(st.sampled_from([f"10.77.0.{i}" for i in range(11, 15)]), max_size=3)
@@ -56,11 +56,11 @@ def held_for(grant: Grant, seconds: int | None = None) -> Held:
 # Terms -------------------------------------------------------------------------------------
 
 
-def terms(given: Session | None = None, spent: Spent = Spent(), now: float = NOW, **limits: str) -> Terms:
+def terms(given: Session | None = None, spent: Spent = NOTHING, now: float = NOW, **limits: str) -> Terms:
     return access.terms(read("p", limits), given or session(), spent, now, UTC)
 
 
-def used(day: Tally = Tally(), week: Tally | None = None, month: Tally | None = None) -> Spent:
+def used(day: Tally = NONE, week: Tally | None = None, month: Tally | None = None) -> Spent:
     return Spent(day, week or day, month or week or day)
 
 
@@ -140,8 +140,8 @@ def test_a_window_is_short_and_narrow() -> None:
 
 
 def refused(
-    spent: Spent = Spent(),
-    account: Account = Account(1, "x", "SMS"),
+    spent: Spent = NOTHING,
+    account: Account = SOMEBODY,
     ended: Session | None = None,
     **limits: str,
 ) -> Refused | None:

@@ -1,0 +1,603 @@
+"""Other ways in, over the real WSGI stack: voucher, password, PIN, the staff, e-mail, and coming back."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
+
+import pytest
+from werkzeug.test import Client as Browser
+from werkzeug.test import TestResponse
+
+from portald import passwords
+from portald.access import WINDOW_BYTES
+from portald.errors import Reason
+from portald.model import Client, End, Sort
+from portald.passwords import WRONG
+from portald.returning import is_randomised
+from portald.sms.breaker import Breaker
+from portald.sms.codes import Codes
+from portald.sms.routes import Route, Way
+from portald.texts import Texts
+from tests.conftest import KEY, NUMBER, Clock, Outbox, Product
+from tests.web.test_guest import Phone
+
+MAC = "02:cc:00:00:00:01"
+MAIL = "guest@example.org"
+PIN = "834512"
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Passwords are meant to be slow, and tests are not; the scheme is the same."""
+    monkeypatch.setattr(passwords, "_N", 2**4)
+    monkeypatch.setattr(passwords, "_P", 1)
+
+
+@dataclass
+class Mailbox(Outbox):
+    to_mailboxes: ClassVar[bool] = True
+
+
+@dataclass
+class Venue:
+    product: Product
+    mails: Mailbox
+    phones: dict[str, Phone] = field(default_factory=dict)
+
+    def phone(self, last: int = 11, mac: str = MAC) -> Phone:
+        self.product.table.join(f"10.77.0.{last}", mac)
+        return Phone(self.product, f"10.77.0.{last}")
+
+    def plan(self, **terms: str) -> None:
+        self.product.arranging.set_plan("unlimited", terms)
+
+    def account(self, name: str, **changes: Any) -> None:
+        self.product.arranging.set_account(name, changes)
+
+    def live(self) -> list[str]:
+        return [session.account.name for session in self.product.portal.sessions()]
+
+    def end(self, why: End) -> None:
+        self.product.door.end({session.id: why for session in self.product.portal.sessions()})
+
+
+@pytest.fixture
+def make(make_product: Callable[..., Product], clock: Clock) -> Callable[..., Venue]:
+    def build(**zone: Any) -> Venue:
+        probe = make_product()
+        settings = {"ways": ("voucher", "password", "staff"), "reset": "both", **zone}
+        zones = (replace(probe.config.zones[0], **settings),)
+        texts, mails, outbox = Texts(probe.config), Mailbox(), Outbox()
+        ways = [
+            Way(Route(), "outbox", outbox, Codes(outbox, KEY, texts), Breaker(clock)),
+            Way(Route(name="mail"), "mailbox", mails, Codes(mails, KEY, texts), Breaker(clock)),
+        ]
+        product = make_product(ways, zones=zones)
+        product.outbox = outbox
+        return Venue(product, mails)
+
+    return build
+
+
+@pytest.fixture
+def venue(make: Callable[..., Venue]) -> Venue:
+    return make()
+
+
+def bare(page: str) -> str:
+    """Return a page without what differs from device to device."""
+    return re.sub(r'[0-9a-f]{32}|nonce="[^"]*"|<strong class="number">[^<]*', "", page)
+
+
+def sign_in(phone: Phone, venue: Venue, number: str = NUMBER) -> TestResponse:
+    phone.ask(number)
+    return phone.post("/code", form=phone.form, code=venue.product.outbox.code())
+
+
+# Vouchers ----------------------------------------------------------------------------------
+
+
+def test_a_voucher_lets_in(venue: Venue) -> None:
+    batch = venue.product.vouchers.make("SMS", 2)
+    first, second = venue.product.vouchers.codes(batch)
+    phone = venue.phone()
+    assert 'href="/voucher"' in phone.get("/").text
+    typed = first.lower().replace("-", " ")
+    assert phone.post("/voucher", form=phone.form, voucher=typed).location == "/status"
+    assert venue.live() == ["voucher 1-1"]
+    other = venue.phone(12, "02:cc:00:00:00:02")
+    answer = other.post("/voucher", form=other.form, voucher=first)
+    assert answer.status_code == 409
+    assert "as many devices" in answer.text
+    assert other.post("/voucher", form=other.form, voucher=second).location == "/status"
+    assert venue.product.vouchers.batches()[0].used == 2
+
+
+def test_a_voucher_is_good_for_its_devices_again_and_again(venue: Venue) -> None:
+    batch = venue.product.vouchers.make("SMS", 1, uses=2)
+    (code,) = venue.product.vouchers.codes(batch)
+    for last, mac in ((11, MAC), (12, "02:cc:00:00:00:02"), (11, MAC)):
+        phone = venue.phone(last, mac)
+        assert phone.post("/voucher", form=phone.form, voucher=code).location == "/status"
+        venue.end(End.LEFT)
+    third = venue.phone(13, "02:cc:00:00:00:03")
+    assert third.post("/voucher", form=third.form, voucher=code).status_code == 409
+
+
+def test_a_voucher_lasts_from_its_first_use(venue: Venue, clock: Clock) -> None:
+    batch = venue.product.vouchers.make("SMS", 1, uses=9, lasts=3600)
+    (code,) = venue.product.vouchers.codes(batch)
+    clock.move(86_400 * 30)
+    phone = venue.phone()
+    phone.post("/voucher", form=phone.form, voucher=code)
+    (session,) = venue.product.portal.sessions()
+    assert session.expires_at == clock() + 3600
+    clock.move(3600)
+    venue.product.rounds.round()
+    assert venue.live() == []
+    assert phone.post("/voucher", form=phone.form, voucher=code).status_code == 403
+
+
+def test_an_expired_a_withdrawn_and_a_made_up_voucher(venue: Venue, clock: Clock) -> None:
+    vouchers, phone = venue.product.vouchers, venue.phone()
+    old = vouchers.make("SMS", 1, expires_at=clock() + 10)
+    drawn = vouchers.make("SMS", 1)
+    assert vouchers.withdraw(drawn.id)
+    clock.move(10)
+    for code, status in (
+        (vouchers.codes(old)[0], 403), (vouchers.codes(drawn)[0], 422), ("23456-ABCDE", 422), ("x", 422), ("", 422),
+    ):  # fmt: skip
+        assert phone.post("/voucher", form=phone.form, voucher=code).status_code == status
+    assert venue.live() == []
+
+
+def test_withdrawing_a_batch_cuts_who_used_it(venue: Venue) -> None:
+    batch = venue.product.vouchers.make("SMS", 1)
+    phone = venue.phone()
+    phone.post("/voucher", form=phone.form, voucher=venue.product.vouchers.codes(batch)[0])
+    venue.product.vouchers.withdraw(batch.id)
+    venue.product.rounds.round()
+    assert venue.live() == []
+
+
+def test_vouchers_cannot_be_guessed_and_are_not_in_the_database(venue: Venue) -> None:
+    batch = venue.product.vouchers.make("SMS", 50)
+    codes = venue.product.vouchers.codes(batch)
+    assert len(set(codes)) == 50
+    kept = "\n".join(venue.product.store.connection.iterdump())
+    assert not [code for code in codes if code in kept or code.replace("-", "") in kept]
+    phone = venue.phone()
+    answers = {
+        phone.post("/voucher", form=phone.form, voucher=f"23456-ABCD{n % 8 + 2}").status_code
+        for n in range(20)
+    }
+    assert answers == {422, 429}
+
+
+# Passwords ---------------------------------------------------------------------------------
+
+
+def enter(phone: Phone, name: str, password: str) -> TestResponse:
+    return phone.post("/password", form=phone.form, name=name, password=password)
+
+
+def test_an_account_with_a_password(venue: Venue) -> None:
+    venue.account("alice", password="secret77", number=NUMBER)
+    phone = venue.phone()
+    assert enter(phone, "alice", "secret78").status_code == 422
+    assert enter(phone, "alice", "secret77").location == "/status"
+    assert venue.live() == ["alice"]
+    venue.end(End.LEFT)
+    assert enter(phone, "(415) 555-2671", "secret77").location == "/status", "the number is a name too"
+
+
+def test_unknown_names_are_answered_alike(venue: Venue) -> None:
+    venue.account("alice", password="secret77")
+    one, other = venue.phone(), venue.phone(12, "02:cc:00:00:00:02")
+    known, unknown = enter(one, "alice", "x" * 9), enter(other, "alicf", "x" * 9)
+    assert known.status_code == unknown.status_code == 422
+    assert bare(known.text).replace("alice", "") == bare(unknown.text).replace("alicf", "")
+
+
+def test_guesses_at_a_password_are_few_and_then_only_a_code_helps(venue: Venue, clock: Clock) -> None:
+    venue.account("alice", password="secret77")
+    account = venue.product.arranging.account("alice")
+    for n in range(WRONG):
+        phone = venue.phone(20 + n, f"02:cc:00:00:01:{n:02x}")
+        enter(phone, "alice", f"wrong{n}")
+    late = venue.phone(50, "02:cc:00:00:02:00")
+    answer = enter(late, "alice", "secret77")
+    assert answer.status_code == 403
+    assert "sign in by a code" in answer.text
+    venue.product.arranging.set_account("alice", {"password": "another8"})
+    assert enter(late, "alice", "another8").location == "/status"
+    assert venue.product.store.password(account.id) is not None
+
+
+def test_a_device_may_guess_only_so_often(venue: Venue) -> None:
+    phone = venue.phone()
+    answers = [enter(phone, f"name{n}", "whatever").status_code for n in range(20)]
+    assert answers[0] == 422
+    assert answers[-1] == 429
+
+
+def test_a_second_step_by_text(venue: Venue) -> None:
+    """W2: the code comes to the number in the profile, and only after the right password."""
+    venue.plan(second="sms")
+    venue.account("alice", password="secret77", number="+14155552673")
+    phone = venue.phone()
+    assert enter(phone, "alice", "wrong").status_code == 422
+    assert venue.product.outbox.texts == []
+    assert enter(phone, "alice", "secret77").location == "/code"
+    assert venue.live() == []
+    assert [to for to, _ in venue.product.outbox.texts] == ["+14155552673"]
+    assert phone.post("/code", form=phone.form, code=venue.product.outbox.code()).location == "/status"
+    assert venue.live() == ["alice"]
+
+
+def test_a_second_step_can_be_asked_for_again(venue: Venue, clock: Clock) -> None:
+    venue.plan(second="sms")
+    venue.account("alice", password="secret77", number=NUMBER)
+    phone = venue.phone()
+    enter(phone, "alice", "secret77")
+    clock.move(61)
+    assert phone.post("/resend", form=phone.form).location == "/code"
+    phone.post("/code", form=phone.form, code=venue.product.outbox.code())
+    assert venue.live() == ["alice"]
+
+
+def test_a_forgotten_password(venue: Venue) -> None:
+    venue.account("alice", password="secret77", number=NUMBER, email=MAIL)
+    phone = venue.phone()
+    assert phone.post("/forgotten", form=phone.form, contact="415 555 2671").location == "/code"
+    page = phone.get("/code").text
+    assert "If <strong" in page
+    assert 'action="/reset"' in page
+    code = venue.product.outbox.code()
+    # The code is for a new password, and does not let in.
+    assert phone.post("/code", form=phone.form, code=code).status_code == 410
+    assert phone.post("/reset", form=phone.form, code=code, password="123456").status_code == 422
+    assert (
+        phone.post("/reset", form=phone.form, code=code, password="n3w-secret").location == "/password?done"
+    )
+    assert enter(phone, "alice", "secret77").status_code == 422
+    assert enter(phone, "alice", "n3w-secret").location == "/status"
+
+
+def test_a_reset_tells_nobody_whether_there_is_an_account(venue: Venue) -> None:
+    venue.account("alice", password="secret77", number=NUMBER, email=MAIL)
+    pages = []
+    for n, contact in enumerate([NUMBER, "+14155552679", MAIL, "nobody@example.org"]):
+        phone = venue.phone(20 + n, f"02:cc:00:00:01:{n:02x}")
+        assert phone.post("/forgotten", form=phone.form, contact=contact).location == "/code"
+        text = re.sub(
+            '[0-9a-f]{32}|nonce-?=?[^ \'"]*|<strong class="number">[^<]*', "", phone.get("/code").text
+        )
+        pages.append(text)
+    assert pages[0] == pages[1]
+    assert pages[2] == pages[3]
+    assert [to for to, _ in venue.product.outbox.texts] == [NUMBER]
+    assert [to for to, _ in venue.mails.texts] == [MAIL]
+
+
+@pytest.mark.parametrize(
+    ("reset", "sms", "mail"), [("sms", 303, 403), ("email", 403, 303), ("none", 403, 403)]
+)
+def test_resets_are_as_the_zone_says(make: Callable[..., Venue], reset: str, sms: int, mail: int) -> None:
+    venue = make(reset=reset)
+    phone = venue.phone()
+    assert phone.post("/forgotten", form=phone.form, contact=NUMBER).status_code == sms
+    assert phone.post("/forgotten", form=phone.form, contact=MAIL).status_code == mail
+    assert phone.get("/forgotten").status_code == (403 if reset == "none" else 200)
+
+
+def test_a_personal_pin_saves_the_text_under_a_new_mac(venue: Venue, clock: Clock) -> None:
+    phone = venue.phone()
+    sign_in(phone, venue)
+    assert "choose a PIN" in phone.get("/status").text
+    assert phone.post("/pin", form=phone.form, password="111111").status_code == 422
+    assert phone.post("/pin", form=phone.form, password=PIN).location == "/status?kept"
+    again = venue.phone(12, "06:dd:00:00:00:09")
+    assert enter(again, "415-555-2671", PIN).location == "/status"
+    assert len(venue.product.outbox.texts) == 1
+    venue.end(End.LEFT)
+    clock.move(86_400)
+    late = venue.phone(13, "06:dd:00:00:00:0a")
+    answer = enter(late, NUMBER, PIN)
+    assert answer.status_code == 403
+    assert "sign in by a code once" in answer.text
+
+
+def test_a_pin_is_offered_to_who_needs_one(venue: Venue) -> None:
+    fixed = venue.phone(12, "00:11:22:33:44:55")
+    sign_in(fixed, venue)
+    assert "choose a PIN" not in fixed.get("/status").text
+
+
+@pytest.mark.parametrize("password", ["", "12345", "123456", "aaaaaa", "password", "x" * 129])
+def test_passwords_that_anybody_guesses(password: str) -> None:
+    with pytest.raises(Exception, match=Reason.PASSWORD_WEAK):
+        passwords.check(password)
+
+
+# Coming back -------------------------------------------------------------------------------
+
+
+def test_the_same_device_returns_without_a_text(venue: Venue, clock: Clock) -> None:
+    phone = venue.phone()
+    sign_in(phone, venue)
+    phone.post("/leave", form=phone.form)
+    page = phone.get("/").text
+    assert "Welcome back" in page
+    assert "Go online as +14…71" in page
+    clock.move(3600)
+    assert phone.post("/back", form=phone.form).location == "/status"
+    assert len(venue.product.outbox.texts) == 1
+    phone.post("/leave", form=phone.form)
+    clock.move(86_400)
+    assert "Welcome back" not in phone.get("/").text
+    assert phone.post("/back", form=phone.form).status_code == 410
+
+
+@pytest.mark.parametrize("why", [End.REVOKED, End.BLOCKED])
+def test_who_was_cut_proves_the_number_again(venue: Venue, why: End) -> None:
+    phone = venue.phone()
+    sign_in(phone, venue)
+    venue.end(why)
+    assert "Welcome back" not in phone.get("/").text
+    assert phone.post("/back", form=phone.form).status_code == 410
+
+
+def test_a_device_that_was_away_goes_on_by_itself(venue: Venue) -> None:
+    phone = venue.phone()
+    sign_in(phone, venue)
+    venue.end(End.IDLE)
+    assert phone.get("/").location == "/status"
+    assert venue.live() == [NUMBER]
+
+
+class Chrome:
+    """A browser that keeps cookies, whatever MAC its device shows."""
+
+    def __init__(self, venue: Venue) -> None:
+        self.venue = venue
+        self.browser = Browser(venue.product.web())
+
+    def get(self, ip: str, path: str) -> TestResponse:
+        return self.browser.get(path, environ_overrides={"REMOTE_ADDR": ip, "HTTP_HOST": "10.77.0.1"})
+
+    def post(self, ip: str, path: str, **form: str) -> TestResponse:
+        page = self.get(ip, "/")
+        text = page.text if page.status_code == 200 else self.get(ip, page.location or "/").text
+        token = re.search(r'name="form" value="([0-9a-f]+)"', text)
+        assert token
+        environ = {"REMOTE_ADDR": ip, "HTTP_HOST": "10.77.0.1"}
+        return self.browser.post(path, data={"form": token[1], **form}, environ_overrides=environ)
+
+
+def test_a_new_random_mac_is_known_by_its_token_once(venue: Venue) -> None:
+    chrome = Chrome(venue)
+    venue.phone(11, "02:cc:00:00:00:01")
+    chrome.post("10.77.0.11", "/number", number=NUMBER)
+    answer = chrome.post("10.77.0.11", "/code", code=venue.product.outbox.code())
+    cookie = answer.headers["Set-Cookie"]
+    assert "HttpOnly" in cookie
+    assert "SameSite=Lax" in cookie
+    value = cookie.split("=")[1].split(";")[0]
+    assert value not in "\n".join(venue.product.store.connection.iterdump()), "kept as a hash only"
+    venue.phone(12, "06:dd:00:00:00:02")
+    assert "Go online as +14…71" in chrome.get("10.77.0.12", "/").text
+    assert chrome.post("10.77.0.12", "/back").location == "/status"
+    assert len(venue.product.outbox.texts) == 1
+    # A token that somebody copied before is used up now.
+    thief = Chrome(venue)
+    thief.browser.set_cookie("portald", value, domain="10.77.0.1")
+    venue.phone(13, "0a:ee:00:00:00:03")
+    assert "Welcome back" not in thief.get("10.77.0.13", "/").text
+    assert thief.post("10.77.0.13", "/back").status_code == 410
+
+
+def test_a_token_is_worth_nothing_with_a_maker_s_mac(venue: Venue) -> None:
+    chrome = Chrome(venue)
+    venue.phone(11, "02:cc:00:00:00:01")
+    chrome.post("10.77.0.11", "/number", number=NUMBER)
+    chrome.post("10.77.0.11", "/code", code=venue.product.outbox.code())
+    venue.phone(12, "00:11:22:33:44:55")
+    assert "Welcome back" not in chrome.get("10.77.0.12", "/").text
+
+
+@pytest.mark.parametrize(
+    ("mac", "made_up"),
+    [
+        ("02:00:00:00:00:01", True),
+        ("da:a1:19:00:00:01", True),
+        ("00:11:22:33:44:55", False),
+        ("f4:5c:89:0:0:1", False),
+    ],
+)
+def test_randomised_macs_are_known_by_their_bit(mac: str, made_up: bool) -> None:
+    assert is_randomised(mac) is made_up
+
+
+# The staff ---------------------------------------------------------------------------------
+
+
+def test_the_staff_lets_a_guest_in(venue: Venue) -> None:
+    phone = venue.phone()
+    assert phone.post("/staff", form=phone.form, name="  Zoë,\x1b[2J table 4 ").location == "/staff"
+    page = phone.get("/staff").text
+    assert "The staff has been asked" in page
+    assert 'http-equiv="refresh"' in page
+    assert phone.get("/").location == "/staff", "the page was closed and comes back"
+    (asked,) = venue.product.staff.waiting()
+    assert asked.name == "Zoë,[2J table 4"
+    venue.product.staff.approve(asked.id)
+    assert phone.get("/staff").location == "/status"
+    (session,) = venue.product.portal.sessions()
+    assert (session.account.sort, session.account.note) == (Sort.GUEST, asked.name)
+    with pytest.raises(Exception, match="form_stale"):
+        venue.product.staff.approve(asked.id)
+
+
+def test_the_staff_refuses(venue: Venue) -> None:
+    phone = venue.phone()
+    phone.post("/staff", form=phone.form, name="x")
+    (asked,) = venue.product.staff.waiting()
+    assert venue.product.staff.refuse(asked.id)
+    assert not venue.product.staff.refuse(asked.id)
+    assert "has not let you in" in phone.get("/staff").text
+    assert venue.live() == []
+
+
+def test_requests_do_not_pile_up(venue: Venue, clock: Clock) -> None:
+    phone = venue.phone()
+    form = phone.form
+    answers = [phone.post("/staff", form=form, name=f"n{n}").status_code for n in range(7)]
+    assert answers == [303] * 5 + [503] * 2
+    assert len(venue.product.staff.waiting()) == 1
+    clock.move(1801)
+    assert venue.product.staff.waiting() == []
+
+
+# Codes by e-mail, and no proof at all ------------------------------------------------------
+
+
+def test_a_code_by_e_mail(venue: Venue) -> None:
+    venue.plan(proof="either")
+    phone = venue.phone()
+    assert "Mobile number or e-mail address" in phone.get("/").text
+    assert phone.ask("not an@address").status_code == 422
+    assert phone.ask(" Guest@Example.ORG ").location == "/code"
+    assert [to for to, _ in venue.mails.texts] == [MAIL]
+    page = phone.get("/code").text
+    assert "gu…@example.org" in page
+    assert MAIL not in page
+    assert phone.post("/code", form=phone.form, code=venue.mails.code()).location == "/status"
+    (session,) = venue.product.portal.sessions()
+    assert (session.account.sort, session.account.email) == (Sort.EMAIL, MAIL)
+
+
+@pytest.mark.parametrize(
+    ("proof", "number", "mail"), [("sms", 303, 403), ("email", 403, 303), ("either", 303, 303)]
+)
+def test_the_plan_says_what_proves(venue: Venue, proof: str, number: int, mail: int) -> None:
+    venue.plan(proof=proof)
+    assert venue.phone().ask(NUMBER).status_code == number
+    assert venue.phone(12, "02:cc:00:00:00:02").ask(MAIL).status_code == mail
+
+
+def test_no_proof_is_one_tap(venue: Venue) -> None:
+    venue.plan(proof="none")
+    phone = venue.phone()
+    page = phone.get("/").text
+    assert 'name="number"' not in page
+    assert phone.post("/number", form=phone.form).location == "/status"
+    assert venue.live() == [MAC]
+    assert venue.product.outbox.texts == []
+
+
+def test_a_window_to_fetch_the_mail(venue: Venue, clock: Clock) -> None:
+    venue.plan(proof="email", window="5m")
+    phone = venue.phone()
+    phone.ask(MAIL)
+    page = phone.get("/code").text
+    assert "Go online for 5 minutes" in page or "Go online for 300 seconds" in page
+    assert phone.post("/window", form=phone.form).location == "/code"
+    (session,) = venue.product.portal.sessions()
+    assert venue.product.firewall.read()[session.id].left == WINDOW_BYTES
+    assert "You are online for" in phone.get("/code").text
+    assert phone.get("/status").location == "/", "it is no session of the guest's"
+    assert phone.post("/code", form=phone.form, code=venue.mails.code()).location == "/status"
+    assert venue.live() == [MAIL]
+
+
+def test_a_window_ends_and_is_the_only_one_of_the_day(venue: Venue, clock: Clock) -> None:
+    venue.plan(proof="email", window="5m")
+    phone = venue.phone()
+    phone.ask(MAIL)
+    phone.post("/window", form=phone.form)
+    clock.move(301)
+    venue.product.rounds.round()
+    assert venue.product.inside() == set()
+    phone.ask(MAIL)
+    assert "Go online for" not in phone.get("/code").text
+    assert phone.post("/window", form=phone.form).status_code == 429
+    other = venue.phone(12, "02:cc:00:00:00:02")
+    assert other.post("/window", form=other.form).status_code == 403, "not without a code under way"
+
+
+def test_a_window_is_narrow(venue: Venue) -> None:
+    venue.plan(proof="email", window="5m")
+    phone = venue.phone()
+    phone.ask(MAIL)
+    phone.post("/window", form=phone.form)
+    (session,) = venue.product.portal.sessions()
+    venue.product.firewall.count(session.id, 0, WINDOW_BYTES)
+    venue.product.rounds.round()
+    assert venue.product.inside() == set()
+
+
+# Known numbers only ------------------------------------------------------------------------
+
+
+def test_only_known_numbers_get_a_code_and_nobody_can_tell(make: Callable[..., Venue]) -> None:
+    """A12: the page is the same; a decoy costs no text, and no guess is right."""
+    venue = make(known_only=True)
+    venue.account(NUMBER, group="SMS")
+    known, unknown = venue.phone(), venue.phone(12, "02:cc:00:00:00:02")
+    pages = []
+    for phone, number in ((known, NUMBER), (unknown, "+14155552679")):
+        assert phone.ask(number).location == "/code"
+        pages.append(bare(phone.get("/code").text))
+    assert pages[0] == pages[1]
+    assert [to for to, _ in venue.product.outbox.texts] == [NUMBER]
+    assert unknown.post("/code", form=unknown.form, code="000000").status_code == 422
+    assert known.post("/code", form=known.form, code=venue.product.outbox.code()).location == "/status"
+
+
+def test_providers_of_a_plan(venue: Venue) -> None:
+    """R9: a plan may name the providers for its texts."""
+    venue.product.store.set_plan(
+        replace(venue.product.arranging.plans()["unlimited"], providers=("other",))
+    )
+    phone = venue.phone()
+    phone.ask(NUMBER)
+    assert venue.product.outbox.texts == []
+    assert "cannot send texts" in phone.get("/code").text
+    venue.product.store.set_plan(
+        replace(venue.product.arranging.plans()["unlimited"], providers=("outbox",))
+    )
+    other = venue.phone(12, "02:cc:00:00:00:02")
+    other.ask("+14155552672")
+    assert len(venue.product.outbox.texts) == 1
+
+
+@pytest.mark.parametrize("path", ["/voucher", "/password", "/staff"])
+def test_ways_that_are_not_offered(make: Callable[..., Venue], path: str) -> None:
+    venue = make(ways=())
+    phone = venue.phone()
+    assert path not in phone.get("/").text
+    assert phone.get(path).status_code == 403
+    assert phone.post(path, form=phone.form, name="x", voucher="x", password="x").status_code == 403
+
+
+@pytest.mark.parametrize("path", ["/voucher", "/password", "/staff"])
+def test_who_is_online_is_sent_on(venue: Venue, path: str) -> None:
+    phone = venue.phone()
+    sign_in(phone, venue)
+    assert phone.get(path).location == "/status"
+
+
+def test_zones_are_apart(make: Callable[..., Venue], clock: Clock) -> None:
+    """The same device in two networks has two sessions, each with its own group's plan."""
+    venue = make()
+    product = venue.product
+    product.table.join("10.77.0.11", MAC)
+    one = product.log_in(Client(MAC, "10.77.0.11", "guest"))
+    clock.move(61)
+    other, _ = product.store.open_for(one.account.id, Client(MAC, "10.78.0.11", "staff"), clock())
+    assert {session.id for session in product.portal.sessions()} == {one.id, other.id}
+    assert product.portal.status(Client(MAC, "10.77.0.11", "guest")) is not None
