@@ -11,7 +11,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 DEMO_PACKAGES := nft:nftables ip:iproute2 unshare:util-linux dnsmasq:dnsmasq-base conntrack:conntrack udhcpc:udhcpc
-TEST_PACKAGES := $(DEMO_PACKAGES) chromium:chromium chromedriver:chromium-driver openssl:openssl systemd-analyze:systemd systemd-nspawn:systemd-container lua5.4:lua5.4 gammu-smsd:gammu-smsd
+TEST_PACKAGES := $(DEMO_PACKAGES) chromium:chromium chromedriver:chromium-driver openssl:openssl systemd-analyze:systemd systemd-nspawn:systemd-container lua5.4:lua5.4 gammu-smsd:gammu-smsd iptables:iptables ipset:ipset
 
 PREFIX ?= /opt/portald
 DESTDIR ?=

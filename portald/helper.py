@@ -11,16 +11,30 @@ import pwd
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Protocol
 
 from portald import __version__, config
-from portald.errors import ConfigError, PortaldError
+from portald.errors import ConfigError, FirewallError, PortaldError
+from portald.firewall.memory import MemoryFirewall
 from portald.firewall.nftables import NftFirewall
-from portald.firewall.remote import Server
+from portald.firewall.server import Server
+from portald.ports import Firewall
 from portald.system import fail, notify, our_files, set_up_logs, unix_listener
 
 log = logging.getLogger("portald.firewall")
+
+
+class Backend(Firewall, Protocol):
+    """A firewall of this machine."""
+
+    def check(self) -> None:
+        """Raise ``FirewallError`` if it cannot work here, changing nothing."""
+
+    def teardown(self) -> None:
+        """Take everything out; nothing happens if nothing is in."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -37,42 +51,87 @@ def main(arguments: Sequence[str] | None = None) -> int:
     set_up_logs()
     try:
         settings = config.load(options.config)
-        firewall = backend(settings)
-        if options.remove:
-            return _remove(settings, firewall)
-        return _serve(settings, firewall)
+        return _remove(settings) if options.remove else _serve(settings, backend(settings))
     except PortaldError as error:
         return fail("portald-firewall", error)
 
 
-def _remove(settings: config.Config, firewall: NftFirewall) -> int:
+def _remove(settings: config.Config) -> int:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         if probe.connect_ex(str(settings.admin_socket)) == 0:
             raise ConfigError(
                 "portald is running and would put the rules back; first: "
                 "systemctl stop portald portald-firewall.socket portald-firewall"
             )
-    firewall.teardown()
+    problems = []
+    for kind in (nftables, iptables):
+        try:
+            kind(settings).teardown()
+        except FirewallError as error:
+            problems.append(error)
+    # On most machines one of the two does not exist.
+    if len(problems) == 2:
+        raise problems[0]
     return 0
 
 
-def backend(settings: config.Config) -> NftFirewall:
-    """Return the kernel's firewall for these settings."""
+def backend(settings: config.Config) -> Firewall:
+    """Return the firewall the settings name, or the first that works here."""
+    match settings.firewall.backend:
+        case "nftables":
+            return nftables(settings)
+        case "iptables":
+            return iptables(settings)
+        case "memory":
+            log.warning("event=nothing_enforced reason=firewall.backend")
+            return MemoryFirewall(time.monotonic)
+    reasons = []
+    for kind in (nftables, iptables):
+        chosen = kind(settings)
+        try:
+            chosen.check()
+        except FirewallError as error:
+            reasons.append(f"firewall.backend: {kind.__name__} does not work here: {error}")
+            continue
+        log.info("event=backend_chosen backend=%s", kind.__name__)
+        return chosen
+    raise ConfigError(reasons)
+
+
+def nftables(settings: config.Config) -> Backend:
     return NftFirewall(
         rules=our_files("nftables") / "portald.nft",
-        interfaces=[zone.interface for zone in settings.zones],
+        zones={zone.name: zone.interfaces for zone in settings.zones},
         portal_port=settings.web.port,
         open_tcp=settings.firewall.open_tcp,
         open_udp=settings.firewall.open_udp,
+        garden=settings.garden.networks,
+        uplinks=settings.firewall.uplinks if settings.firewall.shaping == "queue" else (),
     )
 
 
-def _serve(settings: config.Config, firewall: NftFirewall) -> int:
+def iptables(settings: config.Config) -> Backend:
+    # Loaded only where it is used: it costs memory, and this process is counted in it.
+    from portald.firewall.ipset import IpsetFirewall
+
+    return IpsetFirewall(
+        zones={zone.name: zone.interfaces for zone in settings.zones},
+        networks={zone.name: zone.networks for zone in settings.zones},
+        portal_port=settings.web.port,
+        open_tcp=settings.firewall.open_tcp,
+        open_udp=settings.firewall.open_udp,
+        garden=settings.garden.networks,
+        longest=settings.firewall.longest,
+    )
+
+
+def _serve(settings: config.Config, firewall: Firewall) -> int:
     # systemd passes the socket in before; by hand it is made here.
-    networks = [network for zone in settings.zones for network in zone.networks]
+    networks = {zone.name: zone.networks for zone in settings.zones}
     allowed = allowed_user(settings.firewall.user)
     listener = unix_listener(settings.firewall_socket, 0o660)
     firewall.setup()
+    firewall.wait(0)  # from here on the backend watches its rules, whether portald asks or not
     server = Server(firewall, networks, allowed)
 
     def stop(*_: object) -> None:

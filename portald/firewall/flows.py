@@ -13,6 +13,7 @@ from collections.abc import Iterable
 
 from portald.errors import FirewallError
 from portald.firewall import commands
+from portald.firewall.elements import NUMBER
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +37,7 @@ class Flows:
             mark = self._marks.get()
             for family in ("ipv4", "ipv6"):
                 try:
-                    commands.run("conntrack", "-D", "-f", family, "-m", str(mark))
+                    commands.run("conntrack", "-D", "-f", family, "-m", f"{mark}/{NUMBER}")
                 except FirewallError as error:
                     # conntrack ends with 1 where there was nothing to delete.
                     if "0 flow entries" not in str(error):

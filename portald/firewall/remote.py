@@ -1,116 +1,130 @@
-"""The three verbs across a unix socket: the privilege boundary, both ends of it.
+"""The firewall across a unix socket, the unprivileged end: the privilege boundary is between the two.
 
-A frame is four bytes of length, then JSON.  A request is ``{"verb": …}`` with ``add`` and
-``remove`` for apply; an answer is ``{"result": …}``, or ``{"error": …, "kind": …}``.
+A request is ``{"verb": …}`` with the verb's own keys; an answer is ``{"result": …}``, or
+``{"error": …, "kind": …}``.  Grants and what is held are rows: lists with a fixed order.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
-import logging
-import re
 import socket
-import struct
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from ipaddress import AddressValueError, IPv4Address, IPv4Network
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from portald.errors import FirewallError, RulesMissing
-from portald.model import FIRST_SESSION, LAST_SESSION, Grant, Held, Usage
-from portald.ports import Firewall
+from portald.firewall.frames import receive_answer, send_frame
+from portald.model import Alarm, Grant, Held, Rate, Usage
 
-log = logging.getLogger(__name__)
-
-MOST_BYTES = 16 * 2**20
-MOST_ROWS = 65_536
-MOST_ADDRESSES = 8
-MOST_CONNECTIONS = 8
-LONGEST = 604_800
 READ_TIMEOUT = 40  # longer than the helper gives its own commands
 WRITE_TIMEOUT = 8  # a guest waits for it, and the next round repairs what was not done
-_MAC = re.compile(r"(?:[0-9a-f]{2}:){5}[0-9a-f]{2}")
 
 
 class RemoteFirewall:
-    """The unprivileged end; reconnects by itself, raises ``FirewallError`` while it cannot.
+    """Reconnects by itself, and raises ``FirewallError`` while it cannot.
 
     Reading has a connection of its own: with thousands online it takes a while, and a guest who
-    has just typed the code must not wait for it.
+    has just typed the code must not wait for it.  So has waiting.
     """
 
     def __init__(self, path: Path) -> None:
-        self._reads = _Connection(path, READ_TIMEOUT)
-        self._writes = _Connection(path, WRITE_TIMEOUT)
+        self._reads = _Connection(path)
+        self._writes = _Connection(path)
+        self._waits = _Connection(path)
 
     def setup(self) -> None:
-        self._writes.ask("setup")
+        self._writes.ask(WRITE_TIMEOUT, "setup")
 
     def read(self) -> Mapping[int, Held]:
-        return {row[0]: _held(row) for row in self._reads.ask("read")}
+        _, rows = self._reads.exchange(READ_TIMEOUT, "read")
+        try:
+            return {held.session: held for held in map(held_from, rows)}
+        except (ValueError, TypeError) as error:
+            raise FirewallError(f"portald-firewall answers rubbish: {error}") from error
 
     def apply(self, add: Iterable[Grant], remove: Iterable[int]) -> None:
-        rows = [[g.session, g.mac, sorted(g.addresses), g.seconds] for g in add]
-        removed = list(remove)
+        rows, removed = [grant_row(grant) for grant in add], list(remove)
         if rows or removed:
-            self._writes.ask("apply", add=rows, remove=removed)
+            self._writes.ask(WRITE_TIMEOUT, "apply", add=rows, remove=removed)
+
+    def settle(self, sessions: Iterable[int]) -> None:
+        if settled := list(sessions):
+            self._writes.ask(WRITE_TIMEOUT, "settle", sessions=settled)
+
+    def wait(self, seconds: float) -> bool:
+        return bool(self._waits.ask(seconds + WRITE_TIMEOUT, "wait", seconds=seconds))
+
+    def survey(self) -> list[Alarm]:
+        return [Alarm(text, cure) for text, cure in self._reads.ask(READ_TIMEOUT, "survey")]
 
     def close(self) -> None:
-        self._reads.close()
-        self._writes.close()
+        """End all connections; who is waiting on one gets ``FirewallError``."""
+        for connection in (self._reads, self._writes, self._waits):
+            connection.close()
 
 
 class _Connection:
     """One request at a time, over a socket that is opened when it is needed."""
 
-    def __init__(self, path: Path, timeout: float) -> None:
+    def __init__(self, path: Path) -> None:
         self._path = path
-        self._timeout = timeout
         self._lock = threading.Lock()
         self._socket: socket.socket | None = None
+        self._closed = False
 
     def close(self) -> None:
+        self._closed = True
+        if (used := self._socket) is not None:
+            with contextlib.suppress(OSError):
+                used.shutdown(socket.SHUT_RDWR)
         with self._lock:
             self._drop()
 
-    def ask(self, verb: str, **arguments: Any) -> Any:
+    def ask(self, timeout: float, verb: str, **arguments: Any) -> Any:
+        result, _ = self.exchange(timeout, verb, **arguments)
+        return result
+
+    def exchange(self, timeout: float, verb: str, **arguments: Any) -> tuple[Any, Iterator[Any]]:
+        """Return the result of a verb, and its rows."""
         request = {"verb": verb, **arguments}
         with self._lock:
             reused = self._socket is not None
             try:
                 try:
-                    answer = self._exchange(request)
+                    answer, rows = self._exchange(timeout, request)
                 except (ConnectionError, EOFError):
-                    if not reused:
+                    if not reused or self._closed:
                         raise
                     # The helper was restarted since the last request; every verb may be repeated.
                     self._drop()
-                    answer = self._exchange(request)
+                    answer, rows = self._exchange(timeout, request)
             except (OSError, EOFError, ValueError) as error:
                 self._drop()
                 raise FirewallError(f"portald-firewall at {self._path}: {error}") from error
         if "error" in answer:
             kind = RulesMissing if answer.get("kind") == "rules" else FirewallError
             raise kind(answer["error"])
-        return answer["result"]
+        return answer["result"], rows
 
-    def _exchange(self, request: Any) -> dict[str, Any]:
+    def _exchange(self, timeout: float, request: Any) -> tuple[dict[str, Any], Iterator[Any]]:
+        if self._closed:
+            raise EOFError("closed")
         if self._socket is None:
             connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            connection.settimeout(self._timeout)
+            connection.settimeout(timeout)
             try:
                 connection.connect(str(self._path))
             except BaseException:
                 connection.close()
                 raise
             self._socket = connection
+        self._socket.settimeout(timeout)
         send_frame(self._socket, request)
-        answer = receive_frame(self._socket)
+        answer, rows = receive_answer(self._socket)
         if not isinstance(answer, dict):
             raise ValueError("not an answer")
-        return answer
+        return answer, rows
 
     def _drop(self) -> None:
         if self._socket is not None:
@@ -118,145 +132,26 @@ class _Connection:
             self._socket = None
 
 
-class Server:
-    """The privileged end: answers allowed users, for addresses inside the guest networks."""
-
-    def __init__(
-        self, firewall: Firewall, networks: Sequence[IPv4Network], allowed: Callable[[int], bool]
-    ) -> None:
-        self._firewall = firewall
-        self._networks = tuple(networks)
-        self._allowed = allowed
-        self._room = threading.BoundedSemaphore(MOST_CONNECTIONS)
-
-    def serve(self, listener: socket.socket) -> None:
-        """Accept connections until the listener is closed; each has a thread of its own."""
-        while True:
-            try:
-                connection, _ = listener.accept()
-            except OSError:
-                return
-            uid = peer_uid(connection)
-            if not self._allowed(uid):
-                log.warning("event=peer_refused uid=%d", uid)
-                _dismiss(connection, f"refused: uid {uid} is not firewall.user of the settings")
-                continue
-            if not self._room.acquire(blocking=False):
-                log.warning("event=peer_refused reason=too_many_connections")
-                _dismiss(connection, "refused: too many connections")
-                continue
-            threading.Thread(target=self._converse, args=(connection,), daemon=True).start()
-
-    def _converse(self, connection: socket.socket) -> None:
-        try:
-            with connection:
-                while True:
-                    request = receive_frame(connection)
-                    send_frame(connection, self.answer(request))
-        except (OSError, EOFError):
-            return
-        except ValueError as error:
-            log.warning("event=frame_refused error=%s", error)
-        finally:
-            self._room.release()
-
-    def answer(self, request: Any) -> dict[str, Any]:
-        """Return the answer to a request, however wrong the request is."""
-        try:
-            return {"result": self._do(request)}
-        except RulesMissing as error:
-            return {"error": str(error), "kind": "rules"}
-        except FirewallError as error:
-            log.warning("event=verb_failed error=%s", error)
-            return {"error": str(error)}
-
-    def _do(self, request: Any) -> Any:
-        match request:
-            case {"verb": "setup"}:
-                return self._firewall.setup()
-            case {"verb": "read"}:
-                return [_row(held) for held in self._firewall.read().values()]
-            case {"verb": "apply", "add": list(add), "remove": list(remove)}:
-                if len(add) + len(remove) > MOST_ROWS:
-                    raise FirewallError("refused: too much at once")
-                grants = [self._grant(row) for row in add]
-                return self._firewall.apply(grants, [_session(number) for number in remove])
-            case _:
-                # Nothing here takes the rules out: a broken web process must not open the gateway.
-                raise FirewallError("refused: not a request this helper knows")
-
-    def _grant(self, row: Any) -> Grant:
-        match row:
-            case [session, str(mac), list(addresses), int(seconds)] if (
-                _MAC.fullmatch(mac)
-                and not int(mac[:2], 16) & 1  # a group of devices is no device
-                and seconds is not True
-                and 0 < seconds <= LONGEST
-                and len(addresses) <= MOST_ADDRESSES
-            ):
-                inside = frozenset(self._address(address) for address in addresses)
-                return Grant(_session(session), mac, inside, seconds)
-        raise FirewallError("refused: not a grant")
-
-    def _address(self, text: Any) -> str:
-        try:
-            address = IPv4Address(text if isinstance(text, str) else "")
-        except AddressValueError:
-            raise FirewallError("refused: not an IPv4 address") from None
-        if not any(address in network for network in self._networks):
-            raise FirewallError(f"refused: {address} is outside the guest networks")
-        return str(address)
+def grant_row(grant: Grant) -> list[Any]:
+    counted, rate = grant.counted, grant.rate
+    return [
+        grant.session, grant.zone, grant.mac, sorted(grant.addresses), grant.seconds,
+        counted.up, counted.down, rate.up, rate.down, grant.left,
+    ]  # fmt: skip
 
 
-def _session(number: Any) -> int:
-    if type(number) is not int or not FIRST_SESSION <= number <= LAST_SESSION:
-        raise FirewallError("refused: not a session number")
-    return number
+def held_row(held: Held) -> list[Any]:
+    ipv6 = None if held.ipv6 is None else sorted(held.ipv6)
+    return [
+        held.session, held.zone, held.mac, sorted(held.addresses), held.seconds,
+        held.usage.up, held.usage.down, held.rate.up, held.rate.down, held.left,
+        ipv6, held.complete, held.open,
+    ]  # fmt: skip
 
 
-def _row(held: Held) -> list[Any]:
-    usage = [held.usage.up, held.usage.down]
-    return [held.session, held.mac, sorted(held.addresses), held.seconds, *usage, held.complete]
-
-
-def _held(row: list[Any]) -> Held:
-    session, mac, addresses, seconds, up, down, complete = row
-    return Held(session, mac, frozenset(addresses), seconds, Usage(up, down), complete)
-
-
-def _dismiss(connection: socket.socket, why: str) -> None:
-    with connection, contextlib.suppress(OSError):
-        send_frame(connection, {"error": why})
-
-
-def peer_uid(connection: socket.socket) -> int:
-    """Return the user at the other end, as the kernel vouches for it (unix(7), SO_PEERCRED)."""
-    size = struct.calcsize("3i")
-    _, uid, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))
-    return int(uid)
-
-
-def send_frame(connection: socket.socket, message: Any) -> None:
-    body = json.dumps(message, separators=(",", ":")).encode()
-    connection.sendall(struct.pack("!I", len(body)) + body)
-
-
-def receive_frame(connection: socket.socket) -> Any:
-    """Return the next message; raise ``EOFError`` at the end, ``ValueError`` for rubbish."""
-    (length,) = struct.unpack("!I", _receive(connection, 4))
-    if length > MOST_BYTES:
-        raise ValueError(f"a frame of {length} bytes")
-    try:
-        return json.loads(_receive(connection, length))
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
-
-
-def _receive(connection: socket.socket, length: int) -> bytes:
-    parts = bytearray()
-    while len(parts) < length:
-        part = connection.recv(min(length - len(parts), 1 << 16))
-        if not part:
-            raise EOFError("the connection was closed")
-        parts += part
-    return bytes(parts)
+def held_from(row: list[Any]) -> Held:
+    session, zone, mac, addresses, seconds, up, down, fast_up, fast_down, left, ipv6, complete, open = row
+    return Held(
+        session, zone, mac, frozenset(addresses), seconds, Usage(up, down), Rate(fast_up, fast_down), left,
+        None if ipv6 is None else frozenset(ipv6), complete, open,
+    )  # fmt: skip
