@@ -247,6 +247,7 @@ class Arranging:
                 raise ConfigError(f"expected a day such as 2026-05-31, got {day!r}")
         if by not in ("account", "client", "zone", "day"):
             raise ConfigError(f"by: expected account, client, zone or day, got {by!r}")
+        self._store.count_running(self._clock())
         return self._store.history(by, since, until, search)
 
     def seen(self) -> None:

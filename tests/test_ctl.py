@@ -142,7 +142,7 @@ def test_check_of_an_address_that_is_not_there(tmp_path: Path, capsys: pytest.Ca
 
 def test_times() -> None:
     assert _left(None) == "no limit"
-    assert _left(0) == "0:00 min"
+    assert _left(0) == "0 seconds"
     assert _ago(0).endswith(" d ago")
 
 

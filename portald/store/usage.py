@@ -52,6 +52,14 @@ class Usage(Database):
             (up, down, now, now if first else None, up > row["up"], now, row["id"]),
         )
 
+    def count_running(self, now: float) -> None:
+        """Count the time that live sessions have been online up to now."""
+        with self.transaction() as connection:
+            live = "ended_at IS NULL AND granted_at IS NOT NULL"
+            for row in connection.execute(f"SELECT * FROM sessions WHERE {live}").fetchall():
+                count_seconds(connection, row, now, self.tz)
+            connection.execute(f"UPDATE sessions SET counted_at = max(counted_at, ?) WHERE {live}", (now,))
+
     def spent(self, accounts: Iterable[int], now: float) -> dict[int, Spent]:
         """Return what accounts have used in the running day, week and month."""
         return {account: spent(self.connection, account, now, self.tz) for account in accounts}

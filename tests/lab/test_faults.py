@@ -154,7 +154,7 @@ def test_foreign_rules_and_elements_do_not_last(venue: Venue) -> None:
     mac = venue.mac(stranger)
     assert not online(venue, stranger)
     venue.gateway.run("nft", "insert", "rule", "inet", "portald", "up", "accept")
-    venue.gateway.run("nft", f"add element inet portald sess6 {{ {mac} timeout 1h : 0x999 }}")
+    venue.gateway.run("nft", f'add element inet portald sess6 {{ "br-guest" . {mac} timeout 1h : 0x999 }}')
     until(lambda: mac not in venue.elements(), "a foreign element stays")
     until(
         lambda: (
@@ -172,7 +172,7 @@ def test_the_database_decides_after_a_kill(venue: Venue) -> None:
     for name in ("daemon", "helper"):
         stop(venue, name, signal.SIGKILL)
     venue.gateway.run("nft", f"delete element inet portald acct_dn {{ {session} }}")
-    venue.gateway.run("nft", "add element inet portald acct_up { 4711 timeout 1h }")
+    venue.gateway.run("nft", "add element inet portald acct_up { 4711 }")
     venue.start()
     until(lambda: venue.elements().count(f"0x{session:08x}") == 4, "the session is not completed")
     until(lambda: f"0x{4711:08x}" not in venue.elements(), "the stranger stays")

@@ -100,13 +100,25 @@ class Guest:
     def type(self, code: str) -> str:
         return self.post("/code", code=code)
 
+    def at(self, path: str, **fields: str) -> str:
+        """Open a page and send its form; return the page that follows."""
+        found = re.search(r'name="form" value="([0-9a-f]+)"', self.get(path).text)
+        assert found, f"no form on {path}"
+        environ = self._environ("10.77.0.1")
+        form = {"form": found[1], **fields}
+        answer = self._browser.post(path, data=form, environ_overrides=environ, headers=self._headers)
+        if answer.status_code != 303:
+            return answer.text
+        page = self.get(answer.location)
+        return page.text if page.status_code == 200 else self.page()
+
     def resend(self) -> str:
         return self.post("/resend")
 
     @property
     def online(self) -> bool:
         """Whether the firewall lets this device through."""
-        return any(held.mac == self.mac for held in self._product.firewall.read().values())
+        return any(held.open and held.mac == self.mac for held in self._product.firewall.read().values())
 
     def _environ(self, host: str) -> dict[str, str]:
         return {"REMOTE_ADDR": self.ip, "HTTP_HOST": host}

@@ -232,6 +232,22 @@ def a11_brute_force_protection(lab: Lab) -> None:
 
 
 @ROWS
+def a12_known_numbers_only(lab: Lab) -> None:
+    """Only numbers of accounts that exist get a text, and the page tells nobody which those are."""
+    lab.provider.say(200)
+    zone = '[[zones]]\ninterface = "br-guest"\nnetworks = ["10.77.0.0/24"]\nknown_only = true\n'
+    product = lab.make(OTP + GATEWAY + zone)
+    lab.ctl(product, "accounts", "set", NUMBER, "group=SMS")
+    known, stranger = lab.guest(product), lab.guest(product, 12)
+    for guest, number in ((known, NUMBER), (stranger, OTHER)):
+        assert "is known here, a code is on its way" in guest.ask(number)
+    assert sent_json(only(lab.provider))["recipient"] == NUMBER
+    assert "not the code we sent" in stranger.type("000000")
+    assert "You are online" in known.type(code_of(lab))
+    assert not stranger.online
+
+
+@ROWS
 def a13_forward_req_info(lab: Lab) -> None:
     """The guest's address and browser go along if that is wished for, written either way."""
     lab.provider.say(200)

@@ -77,6 +77,87 @@ def by_email(lab: Lab, more: str = "") -> tuple[Product, Mails]:
     return lab.make(CUSTOM + EMAIL.replace("$PORT", str(server.port)) + more), server
 
 
+MAILBOX = """
+[[sms]]
+type = "mailbox"
+host = "127.0.0.1"
+port = $PORT
+security = "none"
+from = "wifi@venue.example"
+"""
+SPLASH = """
+[[zones]]
+interface = "br-guest"
+networks = ["10.77.0.0/24"]
+ways = ["password"]
+"""
+ADDRESS = "guest@example.org"
+
+
+def with_mailbox(lab: Lab, zone: str = SPLASH) -> tuple[Product, Mails]:
+    """Return a product that sends codes to telephones and to mailboxes."""
+    lab.provider.say(200)
+    server: Mails = lab.request.getfixturevalue("mails")
+    return lab.make(CUSTOM + MAILBOX.replace("$PORT", str(server.port)) + zone), server
+
+
+@ROWS
+def r1_contact_proven_before_registration(lab: Lab) -> None:
+    """By SMS, by e-mail, by either or not at all, as the plan of the network's guests says."""
+    product, mails = with_mailbox(lab)
+    for device, (proof, by_sms, by_mail) in enumerate(
+        [("sms", True, False), ("email", False, True), ("either", True, True)], start=20
+    ):
+        lab.ctl(product, "plans", "set", "unlimited", f"proof={proof}")
+        sms_page = lab.guest(product, device).ask(f"+141555526{device}")
+        assert ("Type the code" in sms_page) is by_sms
+        mail_page = lab.guest(product, device + 10).ask(ADDRESS)
+        assert ("Type the code" in mail_page) is by_mail
+        lab.clock.move(3600)
+    assert set(mails.recipients) == {ADDRESS}
+    lab.ctl(product, "plans", "set", "unlimited", "proof=none")
+    assert "You are online" in lab.guest(product, 40).post("/number")
+
+
+@ROWS
+def r2_sms_needs_method_and_gateway(lab: Lab) -> None:
+    """Both are needed, the plan's method and a gateway that it may use; each lack is told."""
+    product, _ = with_mailbox(lab)
+    lab.ctl(product, "plans", "set", "unlimited", "proof=email")
+    assert "not offered here" in lab.guest(product).ask(NUMBER)
+    lab.ctl(product, "plans", "set", "unlimited", "proof=sms", "providers=mailbox")
+    assert "cannot send texts" in lab.guest(product, 12).ask(NUMBER)
+    lab.ctl(product, "plans", "set", "unlimited", "providers=custom")
+    assert "Type the code" in lab.guest(product, 13).ask(OTHER)
+
+
+@ROWS
+def r3_password_reset(lab: Lab) -> None:
+    """A new password after proof of the number or the address, as the network's splash page allows."""
+    product, mails = with_mailbox(lab, SPLASH + 'reset = "both"\n')
+    profile = [f"number={NUMBER}", f"email={ADDRESS}", "password=secret77"]
+    lab.ctl(product, "accounts", "set", "alice", *profile)
+    for device, contact in ((11, NUMBER), (12, ADDRESS)):
+        guest = lab.guest(product, device)
+        assert "Choose a new password" in guest.at("/forgotten", contact=contact)
+        code = mails.code() if "@" in contact else code_in(text_of(lab.provider.requests[-1]))
+        guest.post("/reset", code=code, password=f"fresh-{device}")
+        assert "You are online" in guest.at("/password", name="alice", password=f"fresh-{device}")
+
+
+@ROWS
+def r4_reset_for_accounts_with_a_number(lab: Lab) -> None:
+    """Who has no account, or none with this number, is answered alike and sent nothing."""
+    product, _ = with_mailbox(lab, SPLASH + 'reset = "sms"\n')
+    lab.ctl(product, "accounts", "set", "alice", f"number={NUMBER}", "password=secret77")
+    for device, contact in ((11, NUMBER), (12, OTHER)):
+        assert "is known here, a code is on its way" in lab.guest(product, device).at(
+            "/forgotten", contact=contact
+        )
+    assert "not offered" in lab.guest(product, 13).at("/forgotten", contact=ADDRESS)
+    assert len(lab.provider.requests) == 1
+
+
 @ROWS
 def r5_name(lab: Lab) -> None:
     """A gateway is known by its name, in the list, the log and the trial."""
@@ -125,6 +206,33 @@ def r8_account_sid_and_auth_token(lab: Lab) -> None:
         assert "live-token" not in repr(product.config)
     expected = basic("AC0123456789abcdef0123456789abcdef", "live-token")
     assert [request.headers["Authorization"] for request in lab.provider.requests] == [expected] * 2
+
+
+TWO = CUSTOM.replace('"custom"', '"first"') + CUSTOM.replace('"custom"', '"second"').replace(
+    "/send", "/other"
+)
+
+
+@ROWS
+def r9_plans_that_use_it(lab: Lab) -> None:
+    """A plan names the gateways for its texts; the other groups' texts go by all of them."""
+    lab.provider.say(200)
+    product = lab.make(TWO)
+    lab.ctl(product, "plans", "set", "unlimited", "providers=second")
+    lab.guest(product).ask(NUMBER)
+    assert only(lab.provider).path == "/other"
+    (plan,) = lab.ctl(product, "plans")
+    assert plan["providers"] == ["second"]
+
+
+@ROWS
+def r10_portals_that_use_it_for_resets(lab: Lab) -> None:
+    """The network's splash page names the gateways for its resets."""
+    lab.provider.say(200)
+    product = lab.make(TWO + SPLASH + 'reset = "sms"\nreset_providers = ["second"]\n')
+    lab.ctl(product, "accounts", "set", "alice", f"number={NUMBER}", "password=secret77")
+    lab.guest(product).at("/forgotten", contact=NUMBER)
+    assert only(lab.provider).path == "/other"
 
 
 @ROWS

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
 
-from tests.conftest import NUMBER
+from tests.conftest import NUMBER, Product
 from tests.seeds.conftest import CUSTOM, Check, Lab, Rows, code_in, text_of
 from tests.sms.wire import basic, form, only, sent_json
 
@@ -44,6 +45,73 @@ def code_of(lab: Lab) -> str:
 def without(table: str, name: str) -> str:
     """Return a table without one of its settings."""
     return "\n".join(line for line in table.splitlines() if not line.startswith(f"{name} "))
+
+
+ZONE = """
+[[zones]]
+interface = "br-guest"
+networks = ["10.77.0.0/24"]
+ways = ["password"]
+reset = "sms"
+"""
+
+
+def with_alice(lab: Lab, *more: str) -> Product:
+    """Return a product with a user who has a password and a number in the profile."""
+    lab.provider.say(200)
+    product = lab.make(CUSTOM + ZONE)
+    profile = ["password=secret77", f"number={NUMBER}", *more]
+    lab.ctl(product, "accounts", "set", "alice", *profile)
+    return product
+
+
+@ROWS
+def w1_code_to_the_registered_number(lab: Lab) -> None:
+    """The code goes to the number that is registered, which the user need not type."""
+    product = with_alice(lab)
+    lab.ctl(product, "plans", "set", "unlimited", "second=sms")
+    guest = lab.guest(product)
+    page = guest.at("/password", name="alice", password="secret77")
+    assert "+14…71" in page
+    assert json.loads(only(lab.provider).body)["to"] == NUMBER
+    assert "You are online" in guest.type(code_of(lab))
+
+
+@ROWS
+def w2_second_step_after_a_password(lab: Lab) -> None:
+    """No text before the password is right, no access before the code is."""
+    product = with_alice(lab)
+    lab.ctl(product, "plans", "set", "unlimited", "second=sms")
+    guest = lab.guest(product)
+    assert "do not belong together" in guest.at("/password", name="alice", password="secret78")
+    assert lab.provider.requests == []
+    assert "Type the code" in guest.at("/password", name="alice", password="secret77")
+    assert not guest.online
+    assert "You are online" in guest.type(code_of(lab))
+
+
+@ROWS
+def w3_number_in_the_profile(lab: Lab) -> None:
+    """A user without a number has no second step, and is not let in without it."""
+    product = with_alice(lab)
+    lab.ctl(product, "plans", "set", "unlimited", "second=sms")
+    (row,) = lab.ctl(product, "accounts", "list", "alice")
+    assert row["number"] == "+14…71"
+    lab.ctl(product, "accounts", "set", "alice", "number=")
+    guest = lab.guest(product)
+    assert "switched off" in guest.at("/password", name="alice", password="secret77")
+    assert not guest.online
+
+
+@ROWS
+def w4_on_for_one_and_off_for_another(lab: Lab) -> None:
+    """The second step is a matter of the plan: staff has it, guests of the hotel do not."""
+    product = with_alice(lab, "group=SMS")
+    lab.ctl(product, "plans", "set", "strict", "second=sms")
+    lab.ctl(product, "groups", "set", "staff", "--plan", "strict")
+    lab.ctl(product, "accounts", "set", "bob", "password=secret88", f"number={OTHER}", "group=staff")
+    assert "You are online" in lab.guest(product).at("/password", name="alice", password="secret77")
+    assert "Type the code" in lab.guest(product, 12).at("/password", name="bob", password="secret88")
 
 
 @ROWS
