@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -19,15 +20,18 @@ from portald.ctl.main import _parser as ctl_parser
 from portald.daemon import _parser as daemon_parser
 from portald.errors import SmsError
 from portald.model import Text
+from portald.plan import Plan
 from portald.sms import lua, presets
 from portald.sms.codes import Codes
 from portald.sms.routes import Route, Routes
 from portald.texts import Texts
+from tests.test_commands_shown import shown
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
 SETTINGS = ROOT / "docs/settings.md"
 TEXTS = ROOT / "docs/texts.md"
+ACCESS = ROOT / "docs/access.md"
 TEXT: Any = None  # templates, which no example here needs
 DOCUMENTS = [
     README,
@@ -45,7 +49,8 @@ def settings() -> str:
         ("`[[zones]]`, one for each guest network", config.Zone),
         *((f"`[{name}]`", kind) for name, kind in (
             ("otp", config.Otp), ("limits", config.Limits), ("numbers", config.Numbers),
-            ("web", config.Web), ("firewall", config.Firewall), ("reports", config.Reports),
+            ("web", config.Web), ("firewall", config.Firewall), ("garden", config.Garden),
+            ("reports", config.Reports),
         )),
         ("`[[applications]]`, one for each program of yours", config.Application),
         ("Every `[[sms]]` table, beside its `type`", Route),
@@ -53,6 +58,16 @@ def settings() -> str:
     ]  # fmt: skip
     every = "\n".join("\n".join(table(title, kind)) for title, kind in tables)
     return every + "\n" + "\n".join(ready_made()) + "\n"
+
+
+def plans() -> str:
+    """Return the keys of a plan, as the settings are shown."""
+    rows = ["", "| key | unless set | meaning |", "| --- | --- | --- |"]
+    for field in dataclasses.fields(Plan):
+        if field.name != "name":
+            value = "" if field.default in (None, "", ()) else f"`{field.default}`"
+            rows.append(f"| `{field.name}` | {value} | {limits(field)} |")
+    return "\n".join(rows) + "\n"
 
 
 def ready_made() -> Iterator[str]:
@@ -125,7 +140,8 @@ def code_map() -> str:
 
 def written(document: Path) -> str:
     text = document.read_text()
-    for name, content in [("map", code_map())] if document == README else [("settings", settings())]:
+    parts = {README: ("map", code_map), SETTINGS: ("settings", settings), ACCESS: ("plans", plans)}
+    for name, content in [(parts[document][0], parts[document][1]())]:
         start, end = re.escape(f"<!-- {name}:"), re.escape(f"<!-- end of {name} -->")
         text, found = re.subn(
             rf"({start}[^\n]*-->\n).*?({end})",
@@ -138,7 +154,7 @@ def written(document: Path) -> str:
 
 
 def test_the_readme_has_every_setting_and_every_module() -> None:
-    for document in (README, SETTINGS):
+    for document in (README, SETTINGS, ACCESS):
         assert document.read_text() == written(document), "run: python -m tests.test_docs"
 
 
@@ -186,10 +202,16 @@ RUN_BY = {
 }
 
 
+RUN_AS_SHOWN = {*shown("README.md"), *shown("docs/access.md")} - RUN_BY.keys()
+
+
 @pytest.mark.parametrize("command", commands())
 def test_every_command_shown_is_run_somewhere(command: str) -> None:
+    words = shlex.split(command)
+    if command in RUN_AS_SHOWN:
+        ctl_parser().parse_args(words[1:])
+        return
     where = RUN_BY[command]
-    words = command.split()
     if words[0] == "portalctl":
         ctl_parser().parse_args(words[1:])
         shown = [
@@ -299,5 +321,5 @@ def test_the_changelog_knows_this_version() -> None:
 
 
 if __name__ == "__main__":
-    for document in (README, SETTINGS):
+    for document in (README, SETTINGS, ACCESS):
         document.write_text(written(document))
