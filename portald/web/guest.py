@@ -69,7 +69,7 @@ def _pages(portal: Portal, ways: Ways, forms: Forms) -> Blueprint:
         if portal.pending(asking):
             return redirect("/code", 303)
         asked = ways.staff.state(asking)
-        if asked is not None and asked[1] is None:
+        if asked is not None and asked[1] is None and "other" not in request.args:
             return redirect("/staff", 303)
         try:
             if ways.returning.resume(asking):

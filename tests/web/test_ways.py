@@ -429,6 +429,7 @@ def test_the_staff_lets_a_guest_in(venue: Venue) -> None:
     assert "The staff has been asked" in page
     assert 'http-equiv="refresh"' in page
     assert phone.get("/").location == "/staff", "the page was closed and comes back"
+    assert 'name="number"' in phone.get("/?other").text, "or another way is chosen"
     (asked,) = venue.product.staff.waiting()
     assert asked.name == "Zoë,[2J table 4"
     venue.product.staff.approve(asked.id)
