@@ -25,6 +25,7 @@ from portald.firewall.memory import MemoryFirewall
 from portald.firewall.remote import RemoteFirewall
 from portald.followup import Followups
 from portald.model import Alarm
+from portald.movements import Movements
 from portald.neighbours import KernelNeighbours, PretendNeighbours
 from portald.places import Places
 from portald.portal import Portal
@@ -138,7 +139,7 @@ class Daemon:
         self._damaged = False
         self._found: list[Alarm] = []
         door = Door(settings, self._store, firewall, time.time, turn, lambda: self._rounds.wake())
-        self._door = door
+        self._movements = Movements(door)
         self._rounds = Rounds(
             settings,
             self._store,
@@ -207,7 +208,8 @@ class Daemon:
         self._rounds.start()
         self._followups.start()
         self._watchers = [
-            Watcher("movements", self._watch_movements),
+            Watcher("neighbours", lambda: self._neighbours.watch(self._movements.note, time.time)),
+            Watcher("movements", self._movements.follow),
             Watcher("rules", self._watch_rules),
             Watcher("survey", self._watch_others),
         ]
@@ -237,9 +239,6 @@ class Daemon:
         self._stop.set()
 
     # What is watched beside the rounds, each in a thread of its own -----------------------------
-
-    def _watch_movements(self) -> None:
-        self._neighbours.watch(self._door.follow, time.time)
 
     def _watch_rules(self) -> None:
         """Have a round at once when somebody else has changed the rules."""

@@ -78,20 +78,24 @@ class Door:
             self._wake()  # for their last bytes
         return ended
 
-    def follow(self, mac: str, zone: str, seen: frozenset[str]) -> bool:
-        """Let a client's session go where its device is seen now; false if there was nothing to do."""
-        session = self._store.session_of(mac, zone)
-        if session is None or access.follow(session.addresses, seen) == session.addresses:
-            return False
+    def follow(self, seen: Mapping[tuple[str, str], frozenset[str]]) -> int:
+        """Let clients' sessions go where their devices are seen now; return how many have moved."""
         with self._turn:
             now = self._clock()
-            self._store.set_addresses({session.id: access.follow(session.addresses, seen)}, now)
-            moved = self._store.session_of(mac, zone)
-            if moved is None or moved.id != session.id:
-                return False
-            self._grant(moved, [], now)
-        log.info("event=session_moved session=%d addresses=%d", moved.id, len(moved.addresses))
-        return True
+            found = [self._store.session_of(mac, zone) for mac, zone in seen]
+            moved = access.moved((session for session in found if session is not None), seen)
+            if not moved:
+                return 0
+            self._store.set_addresses(moved, now)
+            plans = self._store.plans()
+            live = [session for number in moved if (session := self._store.session(number)) is not None]
+            try:
+                self._firewall.apply([self.grant(session, plans, now)[0] for session in live], [])
+            except FirewallError as error:
+                log.error("event=move_failed sessions=%d error=%s", len(live), error)
+                self._wake()
+        log.info("event=sessions_moved sessions=%d", len(moved))
+        return len(moved)
 
     def grant(self, session: Session, plans: Mapping[str, Plan], now: float) -> tuple[Grant, access.Terms]:
         """Return what the kernel shall hold for a session, and the terms behind it."""

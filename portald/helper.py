@@ -75,7 +75,7 @@ def _remove(settings: config.Config) -> int:
     return 0
 
 
-def backend(settings: config.Config) -> Firewall:
+def backend(settings: config.Config) -> Backend:
     """Return the firewall the settings name, or the first that works here."""
     match settings.firewall.backend:
         case "nftables":

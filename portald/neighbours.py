@@ -43,7 +43,8 @@ class KernelNeighbours:
     def __init__(self, zones: Sequence[Zone], places: Places | None = None) -> None:
         self._zones = {name: zone for zone in zones for name in zone.interfaces}
         self._places = places or Places()
-        self._present: dict[tuple[str, str], set[str]] | None = None
+        self._owners: dict[tuple[str, str], str] | None = None
+        """The MAC that has an address in a zone, while the kernel is listened to."""
         self._lock = threading.Lock()
         self._socket: IPRoute | None = None
 
@@ -66,9 +67,8 @@ class KernelNeighbours:
 
     def addresses(self) -> Present:
         with self._lock:
-            if self._present is None:
-                return {key: frozenset(ips) for key, ips in self._read().items()}
-            return {key: frozenset(ips) for key, ips in self._present.items()}
+            owners = dict(self._owners) if self._owners is not None else None
+        return _by_device(owners if owners is not None else self._read())
 
     def watch(
         self, moved: Callable[[str, str, frozenset[str]], object], clock: Callable[[], float]
@@ -83,7 +83,7 @@ class KernelNeighbours:
                     self._socket = netlink
                     netlink.bind(groups=RTMGRP_NEIGH | RTMGRP_LINK)
                     with self._lock:
-                        self._present = self._read()
+                        self._owners = self._read()
                     self._listen(netlink, moved, clock)
             except (OSError, NetlinkError) as error:
                 if self._socket is None:
@@ -124,23 +124,23 @@ class KernelNeighbours:
         zone = self._zones.get(name)
         if zone is None or not ip or not _counts(ip, zone):
             return None
+        if kind == "RTM_NEWNEIGH" and mac and state & _REACHABLE:
+            self._places.seen(mac, name, now)
         with self._lock:
-            present = self._present if self._present is not None else {}
+            owners = self._owners if self._owners is not None else {}
             if kind == "RTM_DELNEIGH" or not mac or not state & _USABLE:
-                for (_, where), ips in present.items():
-                    if where == zone.name:
-                        ips.discard(ip)
+                owners.pop((zone.name, ip), None)
                 return None
-            if state & _REACHABLE:
-                self._places.seen(mac, name, now)
-            ips = present.setdefault((mac, zone.name), set())
-            if ip in ips:
+            if owners.get((zone.name, ip)) == mac:
                 return None
-            ips.add(ip)
-            return mac, zone.name, frozenset(ips)
+            owners[zone.name, ip] = mac
+            found = frozenset(
+                a for (where, a), whose in owners.items() if (where, whose) == (zone.name, mac)
+            )
+            return mac, zone.name, found
 
-    def _read(self) -> dict[tuple[str, str], set[str]]:
-        found: dict[tuple[str, str], set[str]] = {}
+    def _read(self) -> dict[tuple[str, str], str]:
+        found: dict[tuple[str, str], str] = {}
         zones = {_index(name): zone for name, zone in self._zones.items()}
         with IPRoute() as netlink:
             for family in (socket.AF_INET, socket.AF_INET6):
@@ -148,7 +148,7 @@ class KernelNeighbours:
                     zone = zones.get(entry["ifindex"])
                     mac, ip = entry.get("lladdr"), entry.get("dst")
                     if zone and mac and ip and entry["state"] & _USABLE and _counts(ip, zone):
-                        found.setdefault((mac, zone.name), set()).add(ip)
+                        found[zone.name, ip] = mac
         return found
 
 
@@ -176,6 +176,13 @@ class PretendNeighbours:
 
     def close(self) -> None:
         self._closed.set()
+
+
+def _by_device(owners: Mapping[tuple[str, str], str]) -> Present:
+    found: dict[tuple[str, str], set[str]] = {}
+    for (zone, ip), mac in owners.items():
+        found.setdefault((mac, zone), set()).add(ip)
+    return {key: frozenset(ips) for key, ips in found.items()}
 
 
 def _mac(netlink: IPRoute, address: IPv4Address | IPv6Address, index: int) -> str | None:

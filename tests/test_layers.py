@@ -27,6 +27,7 @@ LAYERS = [
         "vouchers",
         "staff",
         "returning",
+        "movements",
     ],
     ["exchange", "door", "timekeeping"],
     ["purse"],

@@ -57,6 +57,7 @@ guesses_per_client = 100
 [firewall]
 user = "{user}"
 round = 1.0
+backend = "{backend}"
 
 [[sms]]
 type = "sandbox"
@@ -72,7 +73,10 @@ def missing() -> dict[str, str]:
 class Venue:
     """Three hosts with everything running on them; leaving the context takes all of it away."""
 
-    def __init__(self) -> None:
+    def __init__(self, backend: str = "nftables", more: str = "") -> None:
+        self._backend = backend
+        self._more = more
+        self.environment: list[str] = []  # of the daemon, besides
         self.scratch = Path(tempfile.mkdtemp(prefix="portald-"))
         self.hosts: list[Host] = []
         self.config = self.scratch / "portald.toml"
@@ -154,12 +158,19 @@ class Venue:
         host.run("ip", "route", "add", "default", "via", "203.0.113.1")
         host.run("ip", "route", "add", "default", "via", "2001:db8:1::1")
         host.sysctl(net__ipv4__ip_forward=1, net__ipv6__conf__all__forwarding=1)
-        # The venue's own ruleset: portald brings no address translation.
-        host.run("nft", "add table ip venue")
-        host.run("nft", "add chain ip venue out { type nat hook postrouting priority srcnat; }")
-        host.run("nft", "add rule ip venue out oifname wan masquerade")
+        self.translate()
+        self.serve_guests()
+
+    def translate(self) -> None:
+        """Put in the venue's own ruleset: portald brings no address translation."""
+        self.gateway.run("nft", "add table ip venue")
+        self.gateway.run("nft", "add chain ip venue out { type nat hook postrouting priority srcnat; }")
+        self.gateway.run("nft", "add rule ip venue out oifname wan masquerade")
+
+    def serve_guests(self) -> None:
+        """Start the gateway's DHCP, DNS and router advertisements."""
         self._dnsmasq(
-            host,
+            self.gateway,
             "interface=br-guest",
             "bind-interfaces",
             "no-resolv",
@@ -190,8 +201,10 @@ class Venue:
 
     def _write_settings(self) -> None:
         user = "nobody" if self.separated else pwd.getpwuid(os.getuid()).pw_name
-        text = SETTINGS.format(scratch=self.scratch, user=user, texts=TEXTS)
-        self.config.write_text(text)
+        text = SETTINGS.format(
+            scratch=self.scratch, user=user, texts=TEXTS, backend=self._backend
+        )
+        self.config.write_text(text + self._more)
         for folder in ("state", "run"):
             path = self.scratch / folder
             path.mkdir()
@@ -207,15 +220,19 @@ class Venue:
         self.start_daemon()
 
     def start_helper(self) -> None:
-        rights = ["--inh-caps=-all,+net_admin", "--ambient-caps=-all,+net_admin"]
-        rights += ["--bounding-set=-all,+net_admin"]
-        command = self._limited(*rights) + self.program("portald.helper")
         listener = self.scratch / "run" / "firewall.sock"
-        self.helper = self._service("portald-firewall", command, listener)
+        self.helper = self._service("portald-firewall", self.half("helper"), listener)
 
     def start_daemon(self) -> None:
-        command = self._limited("--inh-caps=-all", "--bounding-set=-all") + self.program("portald")
-        self.daemon = self._service("portald", command, self.scratch / "run" / "admin.sock")
+        self.daemon = self._service("portald", self.half("daemon"), self.scratch / "run" / "admin.sock")
+
+    def half(self, which: str) -> list[str]:
+        """Return what runs one half, with the rights that it has on a gateway."""
+        if which == "daemon":
+            return self._limited("--inh-caps=-all", "--bounding-set=-all") + self.program("portald")
+        rights = ",".join(["-all", "+net_admin", *(["+net_raw"] if self._backend == "iptables" else [])])
+        limited = [f"--{kind}={rights}" for kind in ("inh-caps", "ambient-caps", "bounding-set")]
+        return self._limited(*limited) + self.program("portald.helper")
 
     def _service(self, name: str, command: Sequence[str], listener: Path) -> subprocess.Popen[Any]:
         with (self.scratch / f"{name}.log").open("ab") as log:
@@ -243,6 +260,7 @@ class Venue:
             "env",
             "MALLOC_ARENA_MAX=1",
             "MALLOC_TRIM_THRESHOLD_=65536",
+            *(self.environment if module == "portald" else ()),
             sys.executable,
             "-m",
             module,

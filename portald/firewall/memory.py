@@ -22,8 +22,14 @@ class MemoryFirewall:
         self._lock = threading.Lock()
         self._changed = threading.Event()
 
+    def check(self) -> None:
+        """Works everywhere."""
+
     def setup(self) -> None:
         self._installed = True
+
+    def teardown(self) -> None:
+        self._installed = False
 
     def read(self) -> Mapping[int, Held]:
         self._must_be_installed()

@@ -11,12 +11,13 @@ from contextlib import closing
 from pathlib import Path
 
 from portald import plan as plans
+from portald.access import families
 from portald.config import Zone
 from portald.errors import ConfigError
 from portald.model import LAST_SESSION, End, Held, Sort
 from portald.store.accounts import account_of
 from portald.store.database import Database, told
-from portald.store.sessions import Sessions
+from portald.store.sessions import Sessions, set_addresses
 
 log = logging.getLogger(__name__)
 
@@ -118,6 +119,9 @@ class Recovery(Sessions, Database):
                 live = connection.execute("SELECT id FROM sessions WHERE ended_at IS NULL").fetchall()
                 cut = [row["id"] for row in live if row["id"] not in inside]
                 self._end(connection, dict.fromkeys(cut, End.LOST), now)
+                for row in live:
+                    if (found := inside.get(row["id"])) is not None:
+                        self._believe(connection, found, now)
             groups = {zone.name: zone.group for zone in zones}
             for found in inside.values():
                 if found.session not in known and found.zone in groups:
@@ -129,6 +133,14 @@ class Recovery(Sessions, Database):
             )
             connection.execute("DELETE FROM facts WHERE name = 'recovering'")
         log.warning("event=database_rebuilt from_kernel=%d", len(inside.keys() - known))
+
+    def _believe(self, connection: sqlite3.Connection, found: Held, now: float) -> None:
+        """Take over where a session's device is: it may have moved since the backup."""
+        had = connection.execute(
+            "SELECT address FROM addresses WHERE session_id = ? AND until IS NULL", (found.session,)
+        ).fetchall()
+        ipv6 = found.ipv6 if found.ipv6 is not None else families(row["address"] for row in had)[1]
+        set_addresses(connection, found.session, found.addresses | ipv6, now)
 
     def _adopt(self, connection: sqlite3.Connection, found: Held, group: str, now: float) -> None:
         row = connection.execute(
@@ -152,7 +164,4 @@ class Recovery(Sessions, Database):
                 found.usage.up, found.usage.down,
             ),
         )  # fmt: skip
-        connection.executemany(
-            "INSERT INTO addresses (session_id, address, since) VALUES (?, ?, ?)",
-            [(found.session, address, now) for address in found.addresses],
-        )
+        set_addresses(connection, found.session, found.addresses | (found.ipv6 or frozenset()), now)

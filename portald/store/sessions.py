@@ -129,7 +129,7 @@ class Sessions(Accounts, Usage):
             )
             self._set_deadline(connection, session_id, now)
             if access.is_routed(client.ip):
-                _set_addresses(connection, session_id, frozenset({client.ip}), now)
+                set_addresses(connection, session_id, frozenset({client.ip}), now)
             return self._session(connection, session_id)
 
     def _open(
@@ -156,7 +156,7 @@ class Sessions(Accounts, Usage):
             (account.id, client.zone, client.mac, now, verified, now, now),
         ).fetchone()
         if client.ip and access.is_routed(client.ip):
-            _set_addresses(connection, session_id, frozenset({client.ip}), now)
+            set_addresses(connection, session_id, frozenset({client.ip}), now)
         self._set_deadline(connection, session_id, now)
         return self._session(connection, session_id), replaced
 
@@ -323,7 +323,7 @@ class Sessions(Accounts, Usage):
             return
         with self.transaction() as connection:
             for session_id, addresses in moved.items():
-                _set_addresses(connection, session_id, addresses, now)
+                set_addresses(connection, session_id, addresses, now)
 
     def shift(self, seconds: float) -> None:
         """Move everything that runs by as much as the clock was put on: what is left stays left."""
@@ -352,7 +352,7 @@ def _plan(connection: sqlite3.Connection, group: str) -> Plan:
     return plans.stored(row["name"], row["terms"])
 
 
-def _set_addresses(
+def set_addresses(
     connection: sqlite3.Connection, session_id: int, addresses: frozenset[str], now: float
 ) -> None:
     rows = connection.execute(

@@ -72,7 +72,7 @@ class Usage(Database):
             " count(DISTINCT s.id) AS sessions, count(DISTINCT s.mac) AS clients"
             " FROM usage u JOIN sessions s ON s.id = u.session_id JOIN accounts a ON a.id = s.account_id"
             " WHERE u.day BETWEEN ? AND ? AND (? = '' OR a.name = ? OR a.number = ? OR s.mac = ?)"
-            f" GROUP BY {column} ORDER BY {'what DESC' if by == 'day' else 'sum(u.up + u.down) DESC'} LIMIT 10000",
+            f" GROUP BY {column} ORDER BY {'what' if by == 'day' else 'sum(u.up + u.down)'} DESC LIMIT 10000",
             (since, until, search, search, search, search),
         )
         return [dict(row) for row in rows]

@@ -103,8 +103,8 @@ def fill(venue: Venue, many: int) -> None:
     for n in range(many):
         mac = f"02:be:{n >> 24 & 255:02x}:{n >> 16 & 255:02x}:{n >> 8 & 255:02x}:{n & 255:02x}"
         database.execute(
-            "INSERT INTO accounts (id, number, group_name, created_at) VALUES (?, ?, 'SMS', 0)",
-            (n + 1, f"+4915{n:09}"),
+            "INSERT INTO accounts (id, name, number, group_name, created_at) VALUES (?, ?, ?, 'SMS', 0)",
+            (n + 1, f"+4915{n:09}", f"+4915{n:09}"),
         )
         (session,) = database.execute(
             "INSERT INTO sessions (account_id, zone, mac, started_at, granted_at)"

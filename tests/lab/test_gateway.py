@@ -500,12 +500,15 @@ def test_a_plan_with_minutes_ends_by_itself(venue: Venue, join: Callable[[str], 
 
 
 def shorten(venue: Venue, session: int, seconds: float) -> None:
-    """Give a session a deadline, as a plan with that time would have."""
+    """Give a session's account an end."""
     import sqlite3
 
     with sqlite3.connect(venue.scratch / "state" / "portald.db", timeout=10) as database:
         at = time.time() + seconds
-        database.execute("UPDATE sessions SET expires_at = ? WHERE id = ?", (at, session))
+        database.execute(
+            "UPDATE accounts SET expires_at = ? WHERE id = (SELECT account_id FROM sessions WHERE id = ?)",
+            (at, session),
+        )
     database.close()
 
 
