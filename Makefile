@@ -1,6 +1,7 @@
 # make demo   the whole product in a lab on this machine (ONCE=1: end after the walk)
 # make test   everything, on a machine that never saw the project
 # make bench  what the README's numbers were measured with
+# make reliability  everything that may go wrong, on every backend, with the figures of docs/reliability.md
 # make check  style and types only
 # make install  on a gateway, as root: /opt/portald, the units, a settings file to start from
 #
@@ -11,12 +12,12 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 DEMO_PACKAGES := nft:nftables ip:iproute2 unshare:util-linux dnsmasq:dnsmasq-base conntrack:conntrack udhcpc:udhcpc
-TEST_PACKAGES := $(DEMO_PACKAGES) chromium:chromium chromedriver:chromium-driver openssl:openssl systemd-analyze:systemd systemd-nspawn:systemd-container lua5.4:lua5.4 gammu-smsd:gammu-smsd iptables:iptables ipset:ipset
+TEST_PACKAGES := $(DEMO_PACKAGES) chromium:chromium chromedriver:chromium-driver openssl:openssl systemd-analyze:systemd systemd-nspawn:systemd-container lua5.4:lua5.4 gammu-smsd:gammu-smsd faketime:faketime iptables:iptables ipset:ipset
 
 PREFIX ?= /opt/portald
 DESTDIR ?=
 
-.PHONY: demo test bench check install clean
+.PHONY: demo test bench reliability check install clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo
@@ -33,6 +34,10 @@ test: $(VENV)/.test
 bench: $(VENV)/.test
 	@sh tests/programs.sh need $(DEMO_PACKAGES)
 	@$(BIN)/python -m tests.bench $(ARGS)
+
+reliability: $(VENV)/.test
+	@sh tests/programs.sh need $(TEST_PACKAGES)
+	@$(BIN)/python -m tests.reliability $(ARGS)
 
 check: $(VENV)/.test
 	$(BIN)/ruff check

@@ -51,8 +51,8 @@ def ask(options: argparse.Namespace, method: str, path: str, body: Any = None) -
         raise Unreachable(f"portald does not answer on {admin_socket}: {error}") from error
     finally:
         connection.close()
-    if response.status == 422:
-        raise ConfigError(answer.get("message") or answer.get("error"))
+    if response.status in (422, 503) and "message" in answer:
+        raise ConfigError(answer["message"])
     if response.status >= 400 and response.status not in (400, 404):
         raise ConfigError(f"portald failed: {answer.get('error')}; see: journalctl -u portald")
     return answer

@@ -158,6 +158,11 @@ class Venue:
         host.run("ip", "route", "add", "default", "via", "203.0.113.1")
         host.run("ip", "route", "add", "default", "via", "2001:db8:1::1")
         host.sysctl(net__ipv4__ip_forward=1, net__ipv6__conf__all__forwarding=1)
+        if self._backend == "iptables":
+            # iptables keeps a lock for the whole machine; this gateway is one of its own.
+            lock = self.scratch / "xtables.lock"
+            lock.touch(0o600)
+            host.run("sh", "-c", f"touch /run/xtables.lock; mount --bind {lock} /run/xtables.lock")
         self.translate()
         self.serve_guests()
 
@@ -230,7 +235,8 @@ class Venue:
         """Return what runs one half, with the rights that it has on a gateway."""
         if which == "daemon":
             return self._limited("--inh-caps=-all", "--bounding-set=-all") + self.program("portald")
-        rights = ",".join(["-all", "+net_admin", *(["+net_raw"] if self._backend == "iptables" else [])])
+        more = ["+net_raw", "+dac_read_search"] if self._backend == "iptables" else []
+        rights = ",".join(["-all", "+net_admin", *more])
         limited = [f"--{kind}={rights}" for kind in ("inh-caps", "ambient-caps", "bounding-set")]
         return self._limited(*limited) + self.program("portald.helper")
 

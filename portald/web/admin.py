@@ -15,7 +15,7 @@ from flask import Flask, abort, jsonify, redirect, render_template, request
 from portald import __version__, phone
 from portald.applications import Applications
 from portald.arranging import Arranging
-from portald.errors import Reason, Refused
+from portald.errors import Reason, Refused, StoreError
 from portald.model import LAST_SESSION, Alarm, Challenge, Outcome
 from portald.portal import Portal
 from portald.reconcile import Rounds
@@ -62,6 +62,13 @@ def admin_app(
     @app.errorhandler(Refused)
     def refused(error: Refused) -> Any:
         return refusal(error, "error.html", title="Out of date", text=_STALE)
+
+    @app.errorhandler(StoreError)
+    def not_written(error: StoreError) -> Any:
+        log.error("event=page_refused path=%s error=%s", request.path, error)
+        if wants_json():
+            return jsonify(error="store_unusable", message=str(error), retry_after=5), 503
+        return render_template("error.html", title="The database cannot be used", text=str(error)), 503
 
     @app.errorhandler(Exception)
     def failed(error: Exception) -> Any:

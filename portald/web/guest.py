@@ -13,7 +13,7 @@ from typing import Any
 from flask import Blueprint, Flask, redirect, render_template, request
 
 from portald import phone
-from portald.errors import Reason, Refused
+from portald.errors import Reason, Refused, StoreError
 from portald.model import Client, Purpose, Session, Sort, State
 from portald.plan import Proof
 from portald.portal import Asking, Portal
@@ -37,6 +37,11 @@ def guest_app(portal: Portal, ways: Ways, key: bytes) -> Flask:
     @app.errorhandler(Refused)
     def refused(error: Refused) -> Any:
         return refusal(error, "guest/refused.html")
+
+    @app.errorhandler(StoreError)
+    def not_written(error: StoreError) -> Any:
+        log.error("event=page_refused path=%s error=%s", request.path, error)
+        return refusal(Refused(Reason.BUSY, retry_after=10), "guest/refused.html")
 
     @app.errorhandler(Exception)
     def failed(error: Exception) -> Any:

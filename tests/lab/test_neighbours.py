@@ -73,8 +73,8 @@ def test_a_device_by_its_address(
 
 def test_the_addresses_of_devices(neighbours: KernelNeighbours) -> None:
     assert neighbours.addresses() == {
-        CAFE: frozenset({"10.77.0.5", "10.77.0.6"}),
-        HALL: frozenset({"10.88.0.5"}),
+        (CAFE, "cafe"): frozenset({"10.77.0.5", "10.77.0.6", "2001:db8::5"}),
+        (HALL, "hall"): frozenset({"10.88.0.5"}),
     }
 
 
