@@ -21,6 +21,10 @@ MOST_IPV6 = 16
 WINDOW_BYTES = 20_000_000
 """What may flow in the window for fetching a code from a mailbox: an inbox, not a film."""
 
+USED_UP = 65_536
+"""Bytes that are no volume any more: the kernel cuts before the packet that is too much, and
+joins packets up to this size."""
+
 EARLY = 1.25
 """Seconds before its deadline at which a session is ended: its last bytes are then still read,
 where the kernel, ending it by itself, would lose them.  The kernel counts in whole seconds."""
@@ -48,7 +52,7 @@ def terms(plan: Plan, session: Session, spent: Spent, now: float, tz: tzinfo | N
         deadlines.append((session.until, End.EXPIRED))
         window = max(0, WINDOW_BYTES - session.usage.up - session.usage.down)
         left = window if left is None else min(left, window)
-        if not window:
+        if window <= USED_UP:
             deadlines.append((now, End.VOLUME_USED))
     if plan.idle is not None and session.granted_at is not None:
         left_at = max(session.active_at, session.granted_at) + plan.idle
@@ -101,7 +105,7 @@ def _deadlines(
                 # What is left may reach into the next period, which has a limit of its own.
                 done = now + max(0.0, limit - used)
                 yield (done if done < ends else ends + limit), End.TIME_USED
-    if (left := _volume_left(plan, spent)) is not None and left <= 0:
+    if (left := _volume_left(plan, spent)) is not None and left <= USED_UP:
         yield now, End.VOLUME_USED
 
 
@@ -114,9 +118,9 @@ def _times(plan: Plan, spent: Spent, periods: Today) -> Iterator[tuple[float | N
 def _limits(plan: Plan, spent: Spent, periods: Today) -> Iterator[tuple[float | None, float, float]]:
     """Yield every limit of a period, what is used of it, and when it is renewed."""
     yield from _times(plan, spent, periods)
-    yield plan.day_volume, spent.day.bytes, periods.next_day
-    yield plan.week_volume, spent.week.bytes, periods.next_week
-    yield plan.month_volume, spent.month.bytes, periods.next_month
+    yield plan.day_volume, spent.day.bytes + USED_UP, periods.next_day
+    yield plan.week_volume, spent.week.bytes + USED_UP, periods.next_week
+    yield plan.month_volume, spent.month.bytes + USED_UP, periods.next_month
 
 
 def _volume_left(plan: Plan, spent: Spent) -> int | None:

@@ -18,7 +18,7 @@ from pyroute2 import IPRoute
 
 from portald import config, phone, sms
 from portald.config import Config, Zone
-from portald.errors import ConfigError, FirewallError
+from portald.errors import ConfigError, FirewallError, PortaldError
 from portald.firewall import commands
 from portald.helper import backend
 from portald.sms.codes import Codes
@@ -52,7 +52,18 @@ def findings(path: Path) -> list[Finding]:
     except ConfigError as error:
         return [Finding(Level.FAIL, problem) for problem in error.problems]
     found: list[Finding] = []
-    for look in (_numbers, _texts, _providers, _zones, _forwarding, _commands, _ruleset, _port, _state):
+    for look in (
+        _numbers,
+        _texts,
+        _providers,
+        _zones,
+        _forwarding,
+        _commands,
+        _ruleset,
+        _others,
+        _port,
+        _state,
+    ):
         found += look(settings)
     found += _secrets(path)
     if not any(finding.level is Level.FAIL for finding in found):
@@ -234,7 +245,14 @@ def _forwarding(settings: Config) -> Iterator[Finding]:
 def _commands(settings: Config) -> Iterator[Finding]:
     if settings.firewall.backend == "memory":
         return
-    for command, package in (("nft", "nftables"), ("ip", "iproute2"), ("conntrack", "conntrack")):
+    needed = [("ip", "iproute2"), ("conntrack", "conntrack")]
+    older = settings.firewall.backend == "iptables" or (
+        settings.firewall.backend == "auto" and not shutil.which("nft") and shutil.which("iptables-legacy")
+    )
+    needed += [("iptables-legacy", "iptables"), ("ipset", "ipset")] if older else [("nft", "nftables")]
+    if settings.firewall.shaping == "queue":
+        needed.append(("tc", "iproute2"))
+    for command, package in needed:
         try:
             commands.run(command, "-V")
         except FirewallError:
@@ -252,7 +270,7 @@ def _ruleset(settings: Config) -> Iterator[Finding]:
         return
     try:
         backend(settings).check()
-    except FirewallError as error:
+    except PortaldError as error:
         if "is missing" in str(error):
             return  # said already
         if "not permitted" in str(error):
@@ -261,6 +279,17 @@ def _ruleset(settings: Config) -> Iterator[Finding]:
             yield Finding(Level.FAIL, f"the kernel refuses the ruleset: {error}")
     else:
         yield Finding(Level.OK, "the kernel accepts the ruleset")
+
+
+def _others(settings: Config) -> Iterator[Finding]:
+    """Look for what else blocks guests or lets them bypass portald."""
+    if settings.firewall.backend == "memory":
+        return
+    try:
+        for alarm in backend(settings).survey():
+            yield Finding(Level.WARN, alarm.text, alarm.cure)
+    except PortaldError:
+        return  # said already
 
 
 def _port(settings: Config) -> Iterator[Finding]:

@@ -206,9 +206,7 @@ class Venue:
 
     def _write_settings(self) -> None:
         user = "nobody" if self.separated else pwd.getpwuid(os.getuid()).pw_name
-        text = SETTINGS.format(
-            scratch=self.scratch, user=user, texts=TEXTS, backend=self._backend
-        )
+        text = SETTINGS.format(scratch=self.scratch, user=user, texts=TEXTS, backend=self._backend)
         self.config.write_text(text + self._more)
         for folder in ("state", "run"):
             path = self.scratch / folder
