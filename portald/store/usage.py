@@ -67,12 +67,13 @@ class Usage(Database):
     def history(self, by: str, since: str, until: str, search: str = "") -> list[dict[str, Any]]:
         """Return seconds and bytes between two days (inclusive) by account, client, zone or day."""
         column = {"account": "a.name", "client": "s.mac", "zone": "s.zone", "day": "u.day"}[by]
+        order = "what" if by == "day" else "sum(u.up + u.down)"
         rows = self.connection.execute(
             f"SELECT {column} AS what, sum(u.seconds) AS seconds, sum(u.up) AS up, sum(u.down) AS down,"
             " count(DISTINCT s.id) AS sessions, count(DISTINCT s.mac) AS clients"
             " FROM usage u JOIN sessions s ON s.id = u.session_id JOIN accounts a ON a.id = s.account_id"
             " WHERE u.day BETWEEN ? AND ? AND (? = '' OR a.name = ? OR a.number = ? OR s.mac = ?)"
-            f" GROUP BY {column} ORDER BY {'what' if by == 'day' else 'sum(u.up + u.down)'} DESC LIMIT 10000",
+            f" GROUP BY {column} ORDER BY {order} DESC LIMIT 10000",
             (since, until, search, search, search, search),
         )
         return [dict(row) for row in rows]

@@ -10,6 +10,7 @@ answers for each MAC and family: seconds since the last echo, the longest pause,
 
 from __future__ import annotations
 
+import contextlib
 import json
 import select
 import socket
@@ -124,10 +125,8 @@ class Guests:
             if now >= due:
                 due = max(due + TICK, now)
                 for data in self.frames.values():
-                    try:
+                    with contextlib.suppress(OSError):  # the interface is down, or its queue is full
                         self.socket.send(data)
-                    except OSError:
-                        pass  # the interface is down, or its queue is full
             ready, _, _ = select.select([self.socket, sys.stdin], [], [], max(0.0, due - time.monotonic()))
             if self.socket in ready:
                 self.heard()
