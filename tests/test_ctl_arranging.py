@@ -221,7 +221,7 @@ def test_words() -> None:
 
 
 def test_a_backup_is_taken_while_portald_runs_and_restored_when_it_does_not(
-    running: Running,
+    running: Running,  # noqa: F811
     tmp_path: Path,
 ) -> None:
     daemon = running.up()
