@@ -157,7 +157,7 @@ SESSION = """
 from pathlib import Path
 from portald.store import Store
 database = Store(Path("/var/lib/portald/portald.db")).connection
-database.execute("INSERT INTO accounts (id, number, group_name, created_at) VALUES (1, '+4915123456789', 'SMS', 0)")
+database.execute("INSERT INTO accounts (id, name, number, group_name, created_at) VALUES (1, '+4915123456789', '+4915123456789', 'SMS', 0)")
 database.execute("INSERT INTO sessions (account_id, zone, mac, started_at) VALUES (1, 'guest', '02:00:00:00:00:01', 0)")
 """
 

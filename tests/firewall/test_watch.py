@@ -125,10 +125,11 @@ def test_broken_messages_are_the_end_of_the_message() -> None:
     assert list(watch.messages(b"\x10\0\0\0\x20\0" + b"\0" * 10)) == [(32, b"")]
 
 
-def test_news_of_a_watched_firewall_crosses_the_socket(firewall: Firewall) -> None:
-    if not hasattr(firewall, "_waits"):
-        pytest.skip("not across the socket")
+ACROSS = ["remote-memory", *(pytest.param(f"remote-{name}", marks=pytest.mark.lab) for name in ("nftables", "iptables"))]
 
+
+@pytest.mark.parametrize("firewall", ACROSS, indirect=True)
+def test_news_of_a_watched_firewall_crosses_the_socket(firewall: Firewall) -> None:
     def wait() -> None:
         with pytest.raises(FirewallError):
             firewall.wait(10)
