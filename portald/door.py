@@ -54,13 +54,15 @@ class Door:
         return session
 
     def reopen(self, session: Session, client: Client) -> Session | None:
-        """Let a session go on; ``None`` if another has begun meanwhile."""
+        """Let a session go on; ``None`` if another has begun meanwhile, or its time is over."""
         with self._turn:
             now = self._clock()
-            again = self._store.reopen(session.id, client, now)
-            if again is not None:
-                self._grant(again, [], now)
-                log.info("event=session_reopened session=%d mac=%s", again.id, again.mac)
+            opened = self._store.reopen(session.id, client, now)
+            if opened is None:
+                return None
+            again, replaced = opened
+            self._grant(again, replaced, now)
+        log.info("event=session_reopened session=%d mac=%s", again.id, again.mac)
         return again
 
     def end(self, reasons: Mapping[int, End]) -> list[int]:

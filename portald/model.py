@@ -193,7 +193,8 @@ class Session:
     active_at: float = 0.0
     """When its device was last seen to send."""
     extra: int = 0
-    """Seconds that the operator has added to its plan's."""
+    """Seconds that it has more than its plan gives: what the operator added, less what was used of a
+    session that it goes on with."""
     until: float | None = None
     """The end of a window in which a guest may fetch the code from a mailbox; ``None`` for all others."""
 

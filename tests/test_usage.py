@@ -275,6 +275,67 @@ def test_again_only_after_a_pause(product: Product, phone: Client, clock: Clock)
     assert product.log_in(phone)
 
 
+@pytest.mark.parametrize("why", [End.LEFT, End.REPLACED, End.IDLE, End.REVOKED])
+def test_again_only_after_a_pause_by_no_trick(
+    product: Product, phone: Client, clock: Clock, why: End
+) -> None:
+    """Logging out a minute before the end, or entering as another device, begins no whole session."""
+    limit(product, session="10m", again_after="1h")
+    first = product.log_in(phone)
+    clock.move(540)
+    product.door.end({first.id: why})
+    other = product.table.join("10.77.0.12", "02:cc:00:00:00:02")
+    again = product.log_in(other)
+    assert product.portal.time_left(again) == pytest.approx(60, abs=1)
+    clock.move(30)
+    third, _ = product.store.open_for(first.account.id, phone, clock())
+    assert product.portal.time_left(third) == pytest.approx(30, abs=1)
+    clock.move(61)
+    product.rounds.round()
+    assert product.inside() == set()
+    clock.move(600)
+    assert refusal(lambda: product.log_in(phone)).reason is Reason.AGAIN_LATER
+    clock.move(3601)
+    assert product.portal.time_left(product.log_in(phone)) == 600
+
+
+def test_a_time_that_ran_out_while_away_is_over(product: Product, phone: Client, clock: Clock) -> None:
+    limit(product, session="10m", again_after="1h")
+    first = product.log_in(phone)
+    clock.move(300)
+    product.door.end({first.id: End.IDLE})
+    clock.move(600)
+    error = refusal(lambda: product.returning.come_back(phone))
+    assert (error.reason, round(error.retry_after)) == (Reason.AGAIN_LATER, 3000), "counted from its end"
+    clock.move(3000)
+    assert product.portal.time_left(product.returning.come_back(phone)) == 600
+
+
+def test_nobody_goes_on_with_a_session_that_is_over(product: Product, phone: Client, clock: Clock) -> None:
+    """It would be open for a second, end as whole, and begin the pause anew."""
+    limit(product, session="10m")
+    first = product.log_in(phone)
+    product.door.end({first.id: End.IDLE})
+    clock.move(601)
+    assert product.returning.resume(phone) is None
+    assert product.portal.sessions() == []
+    again = product.returning.come_back(phone)
+    assert (again.id == first.id, product.portal.time_left(again)) == (False, 600)
+
+
+def test_who_goes_on_takes_the_place_of_another_at_once(
+    product: Product, phone: Client, clock: Clock
+) -> None:
+    limit(product, devices="1")
+    first = product.log_in(phone)
+    product.door.end({first.id: End.LEFT})
+    clock.move(61)
+    other = product.log_in(product.table.join("10.77.0.12", "02:cc:00:00:00:02"))
+    assert product.inside() == {other.id}
+    assert product.returning.come_back(phone).id == first.id
+    assert product.inside() == {first.id}, "before any round"
+
+
 def test_a_refused_guest_keeps_the_code(product: Product, phone: Client) -> None:
     """The code was right: what the plan refuses must not cost another text."""
     product.portal.request_code(phone, NUMBER)

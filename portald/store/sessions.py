@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 
 from portald import access
 from portald import plan as plans
@@ -108,10 +110,11 @@ class Sessions(Accounts, Usage):
         with self.transaction() as connection:
             return self._open(connection, account_id, client, now, verified=True)
 
-    def reopen(self, session_id: int, client: Client, now: float) -> Session | None:
+    def reopen(self, session_id: int, client: Client, now: float) -> Opened | None:
         """Let a session go on that ended because its device was away or left; ``None`` if it cannot.
 
-        It keeps its time and its bytes.  Raises ``Refused`` if its account may not come in now.
+        It keeps its time and its bytes, so there must be some left.  Raises ``Refused`` if its
+        account may not come in now.
         """
         with self.transaction() as connection:
             row = connection.execute(f"{_SESSIONS} WHERE s.id = ?", (session_id,)).fetchone()
@@ -121,7 +124,13 @@ class Sessions(Accounts, Usage):
             if (session.mac, session.zone) != (client.mac, client.zone):
                 return None
             self._may_open(connection, session.account, client, now, None)
-            self._make_room(connection, session.account, client, now)
+            plan = _plan(connection, session.account.group)
+            used = spent(connection, session.account.id, now, self.tz)
+            # Without ``granted_at`` nobody asks how long ago it was active.
+            over = access.terms(plan, replace(session, granted_at=None), used, now, self.tz).expires_at
+            if over is not None and over <= now + access.EARLY:
+                return None
+            replaced = self._make_room(connection, session.account, client, now)
             connection.execute(
                 "UPDATE sessions SET ended_at = NULL, end_reason = NULL, granted_at = NULL,"
                 " active_at = ?, counted_at = ? WHERE id = ?",
@@ -130,7 +139,7 @@ class Sessions(Accounts, Usage):
             self._set_deadline(connection, session_id, now)
             if access.is_routed(client.ip):
                 set_addresses(connection, session_id, frozenset({client.ip}), now)
-            return self._session(connection, session_id)
+            return self._session(connection, session_id), replaced
 
     def _open(
         self, connection: sqlite3.Connection, account_id: int, client: Client, now: float, verified: bool
@@ -141,24 +150,55 @@ class Sessions(Accounts, Usage):
         if row is None:
             raise Refused(Reason.GROUP_CLOSED)
         account = as_account(row)
-        ended = connection.execute(
-            f"{_SESSIONS} WHERE s.account_id = ? AND s.end_reason = 'expired'"
-            " ORDER BY s.ended_at DESC LIMIT 1",
-            (account_id,),
-        ).fetchone()
-        self._may_open(connection, account, client, now, as_session(ended) if ended else None)
+        whole, begun = self._before(connection, account, now)
+        self._may_open(connection, account, client, now, whole)
         replaced = self._make_room(connection, account, client, now)
         (session_id,) = connection.execute(
             """
-            INSERT INTO sessions (account_id, zone, mac, started_at, verified, active_at, counted_at)
-            VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING id
+            INSERT INTO sessions (account_id, zone, mac, started_at, verified, active_at, counted_at, extra)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?) RETURNING id
             """,
-            (account.id, client.zone, client.mac, now, verified, now, now),
+            (account.id, client.zone, client.mac, now, verified, now, now, begun),
         ).fetchone()
         if client.ip and access.is_routed(client.ip):
             set_addresses(connection, session_id, frozenset({client.ip}), now)
         self._set_deadline(connection, session_id, now)
         return self._session(connection, session_id), replaced
+
+    def _before(
+        self, connection: sqlite3.Connection, account: Account, now: float
+    ) -> tuple[Session | None, int]:
+        """Return the account's last whole session, and the seconds by which a new one is longer (or less).
+
+        Where the next whole session has to wait (``again_after``), nobody begins one by logging out
+        and in again, as another device, or by typing the voucher once more: the time that has begun
+        goes on, and it is over when it is over, whoever was online then.
+        """
+        ended = connection.execute(
+            f"{_SESSIONS} WHERE s.account_id = ? AND s.end_reason = 'expired'"
+            " ORDER BY s.ended_at DESC LIMIT 1",
+            (account.id,),
+        ).fetchone()
+        whole = as_session(ended) if ended else None
+        plan = _plan(connection, account.group)
+        if plan.again_after is None or plan.session is None:
+            return whole, 0
+        row = connection.execute(
+            f"{_SESSIONS} WHERE s.account_id = ? AND s.until IS NULL ORDER BY s.id DESC LIMIT 1",
+            (account.id,),
+        ).fetchone()
+        if row is None:
+            return whole, 0
+        last = as_session(row)
+        begun = last.started_at + last.extra
+        if now + access.EARLY < begun + plan.session:
+            # It ended before its time, by whatever; one that was whole has nothing left to go on with.
+            return (whole, 0) if last.end is End.EXPIRED else (whole, math.floor(begun - now))
+        if last.ended_at is None:
+            last = replace(last, ended_at=begun + plan.session)
+        if whole is None or (whole.ended_at or 0) < (last.ended_at or 0):
+            whole = last
+        return whole, 0
 
     def _may_open(
         self,

@@ -150,6 +150,8 @@ def way_pages(
     @pages.post("/back")
     def back() -> Any:
         asking = sender()
+        if portal.status(asking):
+            return redirect("/status", 303)  # a double tap, or somebody who collects sessions
         return welcome(ways, asking, ways.returning.come_back(asking, token()))
 
     @pages.get("/back")

@@ -339,6 +339,14 @@ def test_the_same_device_returns_without_a_text(venue: Venue, clock: Clock) -> N
     assert phone.post("/back", form=phone.form).status_code == 410
 
 
+def test_a_double_tap_on_going_on(venue: Venue) -> None:
+    phone = venue.phone()
+    sign_in(phone, venue)
+    form = phone.form
+    phone.post("/leave", form=form)
+    assert [phone.post("/back", form=form).location for _ in range(2)] == ["/status"] * 2
+
+
 @pytest.mark.parametrize("why", [End.REVOKED, End.BLOCKED])
 def test_who_was_cut_proves_the_number_again(venue: Venue, why: End) -> None:
     phone = venue.phone()
