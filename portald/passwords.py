@@ -7,20 +7,35 @@ import hmac
 import re
 import secrets
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from portald.errors import Reason, Refused
 
 SHORTEST = 6
 LONGEST = 128
 WRONG = 10
-"""Wrong passwords in a row after which only a code by text opens the account again."""
+"""Wrong passwords in a row after which only a code opens the account again, if one can be sent."""
 _N, _R, _P = 2**14, 8, 5
 """16 MB and a fraction of a second (OWASP, Password Storage Cheat Sheet)."""
 _one_at_a_time = threading.Lock()
 """Memory for one is set aside, not for a crowd of guesses."""
+_places = threading.BoundedSemaphore(4)
+"""Guests who wait for that: each holds a thread that another guest's page needs."""
 
 _SEALED = re.compile(rf"scrypt:{_N}:{_R}:{_P}:[0-9a-f]{{32}}:[0-9a-f]{{128}}")
 _TOO_EASY = {"123456", "654321", "111222", "123123", "112233", "password", "qwerty", "qwertz", "abcdef"}
+
+
+@contextmanager
+def room() -> Iterator[None]:
+    """Hold one of few places for what takes so long; raise ``Refused`` if none is free."""
+    if not _places.acquire(blocking=False):
+        raise Refused(Reason.BUSY, retry_after=2)
+    try:
+        yield
+    finally:
+        _places.release()
 
 
 def check(password: str) -> None:

@@ -16,6 +16,9 @@ from portald.store import Store
 
 log = logging.getLogger(__name__)
 
+PINS = 5
+"""PINs that the holder of an account may choose in an hour."""
+
 
 class Signing:
     """What a stranger types is answered alike whether or not there is such an account."""
@@ -35,19 +38,27 @@ class Signing:
         ``order`` says in which language; a guest's own PIN is good for as long as the plan
         remembers the proof of the number, an operator's account always.
         """
-        name = account.name if account else typed[:64].lower()
-        self._store.spend(
-            limits.for_guess(self._exchange.limits_in_force(), client.mac, name), self._clock()
-        )
-        kept = self._store.password(account.id) if account else None
-        sealed, failures = kept or (passwords.NOBODY, 0)
-        right = passwords.opens(sealed, password)
+        in_force = self._exchange.limits_in_force()
+        allowances = limits.for_guess(in_force, client.mac, "")
+        if in_force.guesses_per_number:
+            # Not those of its codes: who knows a number must not shut its owner out by wrong PINs.
+            name = f"password:{account.name if account else typed[:64].lower()}"
+            most = in_force.guesses_per_number
+            allowances.append(limits.Allowance(name, most, limits.HOUR, Reason.GUESSES_USED_UP))
+        with passwords.room():
+            self._store.spend(allowances, self._clock())
+            kept = self._store.password(account.id) if account else None
+            sealed, failures = kept or (passwords.NOBODY, 0)
+            right = passwords.opens(sealed, password)
         if account is None or kept is None or not right:
             if account and kept:
                 self._store.password_failed(account.id)
             raise Refused(Reason.PASSWORD_WRONG)
-        if failures >= passwords.WRONG:
+        # Where no code can be sent there is no way back, and ten guesses would be a way to lock it.
+        if failures >= passwords.WRONG and (account.number or account.email):
             raise Refused(Reason.PASSWORD_OLD)
+        if failures:
+            self._store.password_right(account.id)
         plan = self._store.plan_of_group(account.group)
         if account.sort is not Sort.USER and not account.kept:
             proven = account.verified_at
@@ -60,12 +71,32 @@ class Signing:
             return self._code(client, account.number, Purpose.SECOND, account, order, plan.providers)
         return self._door.let_in(lambda now: self._store.open_for(account.id, client, now))
 
+    def may_choose(self, session: Session) -> bool:
+        """Tell whether a guest may set the PIN of the account that it is online with.
+
+        Only with the code's own session: who came by a token, another's PIN or a copied MAC must
+        not make a key of it.  A name with a password may be many guests'.
+        """
+        zone = next((zone for zone in self._config.zones if zone.name == session.zone), None)
+        proven = session.account.verified_at
+        return (
+            zone is not None
+            and "password" in zone.ways
+            and session.verified
+            and session.account.sort in (Sort.NUMBER, Sort.EMAIL)
+            and proven is not None
+            and abs(proven - session.started_at) < 1
+        )
+
     def choose(self, session: Session, password: str) -> None:
         """Set the personal PIN or password of the account that a guest is online with."""
-        if not session.verified or session.account.sort not in (Sort.NUMBER, Sort.EMAIL, Sort.USER):
+        if not self.may_choose(session):
             raise Refused(Reason.WAY_CLOSED)
         passwords.check(password)
-        self._store.set_password(session.account.id, passwords.seal(password))
+        allowance = limits.Allowance(f"pin:{session.account.id}", PINS, limits.HOUR, Reason.BUSY)
+        with passwords.room():
+            self._store.spend([allowance], self._clock())
+            self._store.set_password(session.account.id, passwords.seal(password))
         log.info("event=password_set account=%d", session.account.id)
 
     def forgotten(self, client: Client, zone: Zone, contact: str, order: Order) -> Challenge:

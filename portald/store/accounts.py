@@ -163,6 +163,10 @@ class Accounts(Database):
     def password_failed(self, account_id: int) -> None:
         self.connection.execute("UPDATE accounts SET failures = failures + 1 WHERE id = ?", (account_id,))
 
+    def password_right(self, account_id: int) -> None:
+        """Forget the wrong ones: those that count are in a row."""
+        self.connection.execute("UPDATE accounts SET failures = 0 WHERE id = ?", (account_id,))
+
     # Devices --------------------------------------------------------------------------------
 
     def devices(self) -> list[Device]:

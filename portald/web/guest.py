@@ -14,7 +14,7 @@ from flask import Blueprint, Flask, redirect, render_template, request
 
 from portald import phone
 from portald.errors import Reason, Refused, StoreError
-from portald.model import Client, Purpose, Session, Sort, State
+from portald.model import Client, Purpose, Session, State
 from portald.plan import Proof
 from portald.portal import Asking, Portal
 from portald.returning import is_randomised
@@ -230,13 +230,12 @@ def _pages(portal: Portal, ways: Ways, forms: Forms) -> Blueprint:
         return render_template("guest/status.html", **status_context(asking, session))
 
     def status_context(asking: Client, session: Session) -> dict[str, Any]:
-        chooses = session.verified and session.account.sort in (Sort.NUMBER, Sort.EMAIL)
         return {
             "session": session,
             "number": phone.mask_name(session.account.name),
             "left": portal.time_left(session),
             "volume_left": portal.volume_left(session),
-            "may_choose": "password" in portal.zone(asking).ways and chooses and is_randomised(asking.mac),
+            "may_choose": ways.signing.may_choose(session) and is_randomised(asking.mac),
             "chosen": "kept" in request.args,
             "form": forms.token(asking.mac),
         }

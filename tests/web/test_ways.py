@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from threading import BoundedSemaphore
 from typing import Any, ClassVar
 
 import pytest
@@ -203,7 +204,7 @@ def test_unknown_names_are_answered_alike(venue: Venue) -> None:
 
 
 def test_guesses_at_a_password_are_few_and_then_only_a_code_helps(venue: Venue, clock: Clock) -> None:
-    venue.account("alice", password="secret77")
+    venue.account("alice", password="secret77", number=NUMBER)
     account = venue.product.arranging.account("alice")
     for n in range(WRONG):
         phone = venue.phone(20 + n, f"02:cc:00:00:01:{n:02x}")
@@ -215,6 +216,83 @@ def test_guesses_at_a_password_are_few_and_then_only_a_code_helps(venue: Venue, 
     venue.product.arranging.set_account("alice", {"password": "another8"})
     assert enter(late, "alice", "another8").location == "/status"
     assert venue.product.store.password(account.id) is not None
+
+
+def test_nobody_is_locked_out_for_good_by_a_stranger_s_guesses(venue: Venue, clock: Clock) -> None:
+    """No code can be sent to such an account; guesses are few by the hour."""
+    venue.account("alice", password="secret77")
+    for n in range(40):
+        answer = enter(venue.phone(20 + n, f"02:cc:00:00:01:{n:02x}"), "alice", f"wrong{n}")
+        assert answer.status_code == (422 if n < 30 else 429)
+    clock.move(3601)
+    assert enter(venue.phone(), "alice", "secret77").location == "/status"
+
+
+def test_only_wrong_passwords_in_a_row_count(venue: Venue, clock: Clock) -> None:
+    venue.account("alice", password="secret77", number=NUMBER)
+    phone = venue.phone()
+    for _ in range(3):
+        for n in range(WRONG - 1):
+            enter(phone, "alice", f"wrong{n}")
+        assert enter(phone, "alice", "secret77").location == "/status"
+        venue.end(End.LEFT)
+        clock.move(3601)
+
+
+def test_wrong_pins_do_not_use_up_the_guesses_at_a_code(venue: Venue) -> None:
+    """Else anybody who knows a number could keep its owner from typing the code."""
+    for n in range(40):
+        enter(venue.phone(20 + n, f"02:cc:00:00:01:{n:02x}"), NUMBER, f"wrong{n}")
+    assert sign_in(venue.phone(), venue).location == "/status"
+
+
+def test_a_shared_password_is_no_guest_s_to_change(venue: Venue) -> None:
+    venue.account("conference", password="secret77")
+    phone, other = venue.phone(), venue.phone(12, "02:cc:00:00:00:02")
+    form = phone.form
+    enter(phone, "conference", "secret77")
+    assert phone.post("/pin", form=form, password="mine-now").status_code == 403
+    assert enter(other, "conference", "secret77").location == "/status"
+
+
+def test_a_pin_is_not_chosen_where_nobody_may_use_one(make: Callable[..., Venue]) -> None:
+    venue = make(ways=())
+    phone = venue.phone()
+    sign_in(phone, venue)
+    assert phone.post("/pin", form=phone.form, password=PIN).status_code == 403
+
+
+def test_who_came_without_a_code_makes_no_key_of_it(venue: Venue, clock: Clock) -> None:
+    """A PIN, or a token that somebody has read on the air, is good for a day and not for more."""
+    phone = venue.phone()
+    sign_in(phone, venue)
+    phone.post("/pin", form=phone.form, password=PIN)
+    clock.move(60)
+    thief = venue.phone(12, "06:dd:00:00:00:09")
+    form = thief.form
+    assert enter(thief, NUMBER, PIN).location == "/status"
+    assert "PIN" not in thief.get("/status").text
+    assert thief.post("/pin", form=form, password="9" + PIN).status_code == 403
+
+
+def test_a_crowd_of_passwords_leaves_threads_for_others(
+    venue: Venue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(passwords, "_places", BoundedSemaphore(1))
+    phone = venue.phone()
+    form = phone.form
+    with passwords.room():
+        answer = phone.post("/password", form=form, name="x", password="whatever")
+    assert answer.status_code == 503
+    assert enter(phone, "x", "whatever").status_code == 422, "the place was given back"
+
+
+def test_pins_are_chosen_only_so_often(venue: Venue) -> None:
+    phone = venue.phone()
+    sign_in(phone, venue)
+    form = phone.form
+    answers = [phone.post("/pin", form=form, password=f"{PIN}{n}").status_code for n in range(6)]
+    assert answers == [303] * 5 + [503]
 
 
 def test_a_device_may_guess_only_so_often(venue: Venue) -> None:
