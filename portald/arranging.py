@@ -25,6 +25,8 @@ from portald.store.accounts import Device, Group
 log = logging.getLogger(__name__)
 
 _NAME = re.compile(r"[\w][\w .+@:-]{0,63}")
+_OURS = re.compile(r"(?:voucher \d+-|guest )\d+|(?:[0-9a-f]{2}:){5}[0-9a-f]{2}", re.IGNORECASE)
+"""Names that portald gives: accounts of vouchers, of the staff's guests and of devices."""
 _MAC = re.compile(r"([0-9a-f]{2}:){5}[0-9a-f]{2}")
 MOST_ROWS = 100_000
 
@@ -157,6 +159,10 @@ class Arranging:
             found |= {"name": email, "sort": Sort.EMAIL, "email": email}
         else:
             _named(name)
+            if _OURS.fullmatch(name) and self._store.account_named(name) is None:
+                raise ConfigError(f"{name!r} cannot be a name: portald names accounts of its own so")
+        if number and row.get("number") and self._as_number(str(row["number"])) != number:
+            raise ConfigError(f"number: {name} is one already; delete the account and make it anew")
         if row.get("number"):
             found["number"] = self._as_number(str(row["number"]))
             if not found["number"]:

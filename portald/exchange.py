@@ -74,13 +74,15 @@ class Exchange:
             raise Refused(Reason.BUSY, retry_after=5)
         return challenge
 
-    def judge(self, holder: str, typed: str) -> Challenge:
+    def judge(self, holder: str, typed: str, zone: str | None = None) -> Challenge:
         """Return the holder's challenge if this is its code; it is still to be spent.
 
-        Raises ``Refused`` otherwise.  However many ask at once, no more than the policy's
-        attempts are compared.
+        Raises ``Refused`` otherwise, also if a zone is named and it was asked for in another.
+        However many ask at once, no more than the policy's attempts are compared.
         """
         pending = self.pending(holder)
+        if pending is not None and zone is not None and pending.zone != zone:
+            raise Refused(Reason.NO_CHALLENGE)
         policy = pending.policy if pending else self._config.otp.policy
         code = otp.read_code(typed, policy.kind)
         if len(code) != policy.length:
@@ -90,6 +92,8 @@ class Exchange:
         with self._room_to_ask(reference or ""):
             now = self._clock()
             challenge = self._store.take_guess(holder, allowances, now)
+            if zone is not None and challenge.zone != zone:  # asked for anew, elsewhere, just now
+                raise Refused(Reason.NO_CHALLENGE)
             right = self._compare(challenge, code, allowances, now)
         if not right:
             last = challenge.attempts >= challenge.policy.attempts

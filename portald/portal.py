@@ -99,8 +99,12 @@ class Portal:
         return session if session is not None and session.until is not None else None
 
     def pending(self, client: Client) -> Challenge | None:
-        """Return the client's challenge, found again after its page was closed."""
-        return self._exchange.pending(client.mac)
+        """Return the client's challenge, found again after its page was closed.
+
+        One of another zone is none: who may ask there, and what for, is not what this one allows.
+        """
+        found = self._exchange.pending(client.mac)
+        return found if found is not None and found.zone == client.zone else None
 
     def resend_in(self, challenge: Challenge) -> float:
         """Return the seconds until another text may be asked for."""
@@ -245,7 +249,7 @@ class Portal:
 
     def confirm(self, client: Client, typed: str) -> Session:
         """Judge a code and let the client in."""
-        challenge = self._exchange.judge(client.mac, typed)
+        challenge = self._exchange.judge(client.mac, typed, client.zone)
         if challenge.purpose is Purpose.SECOND:
             return self._door.let_in(lambda now: self._store.open_second(challenge, client, now))
         if challenge.purpose is Purpose.RESET:

@@ -115,7 +115,7 @@ class Signing:
     def reset(self, client: Client, code: str, password: str) -> None:
         """Set a new password with the code that was sent for it."""
         passwords.check(password)
-        challenge = self._exchange.judge(client.mac, code)
+        challenge = self._exchange.judge(client.mac, code, client.zone)
         if challenge.purpose is not Purpose.RESET or challenge.account is None:
             raise Refused(Reason.NO_CHALLENGE)
         if not self._store.reset_password(challenge, passwords.seal(password), self._clock()):

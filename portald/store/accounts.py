@@ -196,11 +196,18 @@ _CHANGEABLE = {"group_name", "number", "email", "password", "blocked", "expires_
 def account_of(connection: sqlite3.Connection, sort: Sort, name: str, group: str, now: float) -> Account:
     """Return the account of a number, address or device, made in ``group`` if there is none.
 
-    Raises ``Refused`` if there is no such group.
+    Raises ``Refused`` if there is no such group, or if the name that it would have is another's.
     """
     column = {Sort.NUMBER: "number", Sort.EMAIL: "email"}.get(sort, "name")
     query = f"SELECT {COLUMNS} FROM accounts a WHERE a.{column} = ?"
     row = connection.execute(query, (name,)).fetchone()
+    taken = row is not None and column == "name" and row["sort"] != sort
+    if row is None and column != "name":
+        named = "SELECT 1 FROM accounts WHERE name = ?"
+        taken = connection.execute(named, (name,)).fetchone() is not None
+    if taken:
+        # An operator's account that is called like somebody else's number, device or voucher.
+        raise Refused(Reason.GROUP_CLOSED)
     if row is None:
         if not connection.execute("SELECT 1 FROM groups WHERE name = ?", (group,)).fetchone():
             raise Refused(Reason.GROUP_CLOSED)

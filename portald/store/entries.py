@@ -128,9 +128,15 @@ class Entries(Sessions):
     # Approvals ------------------------------------------------------------------------------
 
     def ask_staff(self, client: Client, name: str, now: float) -> Approval:
-        """Note that a client asks to be let in; asking again changes the name."""
+        """Note that a client asks to be let in; asking again changes the name.
+
+        Its number is no earlier guest's: their accounts are kept longer than their requests.
+        """
         row = self.connection.execute(
-            "INSERT INTO approvals (mac, zone, ip, name, asked_at) VALUES (?, ?, ?, ?, ?)"
+            "INSERT INTO approvals (id, mac, zone, ip, name, asked_at) VALUES ((SELECT 1 + max("
+            " coalesce((SELECT max(id) FROM approvals), 0),"
+            " coalesce((SELECT max(CAST(substr(name, 7) AS INTEGER)) FROM accounts"
+            " WHERE sort = 'guest'), 0))), ?, ?, ?, ?, ?)"
             " ON CONFLICT (mac, zone) WHERE decided_at IS NULL"
             " DO UPDATE SET name = excluded.name, ip = excluded.ip RETURNING *",
             (client.mac, client.zone, client.ip, name, now),

@@ -14,7 +14,7 @@ from werkzeug.test import TestResponse
 
 from portald import passwords
 from portald.access import WINDOW_BYTES
-from portald.errors import Reason
+from portald.errors import ConfigError, Reason, Refused
 from portald.model import Client, End, Sort
 from portald.passwords import WRONG
 from portald.returning import is_randomised
@@ -536,6 +536,47 @@ def test_the_staff_refuses(venue: Venue) -> None:
     assert venue.live() == []
 
 
+def test_a_guest_of_the_staff_is_nobody_else(venue: Venue, clock: Clock) -> None:
+    """Requests are deleted after two days, accounts after ninety: a number must not come again."""
+    product, accounts = venue.product, set()
+    for n in range(3):
+        venue.account(f"Guest{n}", group="SMS")
+        phone = venue.phone(11 + n, f"02:cc:00:00:00:{n:02x}")
+        phone.post("/staff", form=phone.form, name=f"guest of day {n}")
+        (asked,) = product.staff.waiting()
+        accounts.add(product.staff.approve(asked.id).account.id)
+        venue.end(End.LEFT)
+        clock.move(3 * 86_400)
+        product.store.forget(clock() - 86_400, clock() - 90 * 86_400)
+    assert len(accounts) == 3
+
+
+@pytest.mark.parametrize("name", ["voucher 1-1", "guest 1", MAC, MAC.upper()])
+def test_names_that_portald_gives_are_no_operator_s(venue: Venue, name: str) -> None:
+    with pytest.raises(ConfigError, match="names accounts of its own"):
+        venue.account(name, password="secret77")
+    batch = venue.product.vouchers.make("SMS", 1)
+    phone = venue.phone()
+    phone.post("/voucher", form=phone.form, voucher=venue.product.vouchers.codes(batch)[0])
+    venue.account("voucher 1-1", blocked=True)
+    assert venue.live() == [], "but one that is there can be blocked"
+
+
+def test_an_older_account_that_is_called_so_is_nobody_s_way_in(venue: Venue) -> None:
+    venue.product.store.set_accounts([{"name": "voucher 1-1", "sort": Sort.USER}], 0)
+    batch = venue.product.vouchers.make("SMS", 1)
+    phone = venue.phone()
+    code = venue.product.vouchers.codes(batch)[0]
+    assert phone.post("/voucher", form=phone.form, voucher=code).status_code == 403
+
+
+def test_a_number_has_its_own_account_and_no_other_number(venue: Venue) -> None:
+    with pytest.raises(ConfigError, match="is one already"):
+        venue.account(NUMBER, number="+14155552673")
+    venue.product.store.set_accounts([{"name": NUMBER, "number": "+14155552673"}], 0)
+    assert sign_in(venue.phone(), venue).status_code == 403, "not an error of ours"
+
+
 def test_requests_do_not_pile_up(venue: Venue, clock: Clock) -> None:
     phone = venue.phone()
     form = phone.form
@@ -640,6 +681,24 @@ def test_only_known_numbers_get_a_code_and_nobody_can_tell(make: Callable[..., V
     assert [to for to, _ in venue.product.outbox.texts] == [NUMBER]
     assert unknown.post("/code", form=unknown.form, code="000000").status_code == 422
     assert known.post("/code", form=known.form, code=venue.product.outbox.code()).location == "/status"
+
+
+def test_a_code_of_another_network_opens_nothing_here(make: Callable[..., Venue]) -> None:
+    """Asked for where anybody may, typed where only known numbers do."""
+    venue = make()
+    product = venue.product
+    cafe = product.config.zones[0]
+    staff = replace(cafe, name="staff", interface="br-staff", known_only=True)
+    product.portal.config = replace(product.config, zones=(cafe, staff))
+    here = product.table.join("10.77.0.11", MAC)
+    there = Client(MAC, "10.78.0.11", staff.name)
+    assert here.zone == cafe.name != there.zone
+    product.portal.request_code(here, NUMBER)
+    assert product.portal.pending(there) is None
+    with pytest.raises(Refused, match="no_challenge"):
+        product.portal.confirm(there, product.outbox.code())
+    assert venue.live() == []
+    assert product.portal.confirm(here, product.outbox.code()).zone == cafe.name
 
 
 def test_providers_of_a_plan(venue: Venue) -> None:
