@@ -8,12 +8,16 @@ import secrets
 
 from portald.door import Door
 from portald.errors import Reason, Refused
+from portald.limits import HOUR, Allowance
 from portald.model import Account, Client, End, Session, Sort
 from portald.ports import Clock
 from portald.store import Store
 
 WELCOME = {End.IDLE, End.LEFT, End.EXPIRED, End.TIME_USED, End.VOLUME_USED, End.CLOSED, End.REPLACED}
 """Ends after which a device may come back; who was cut or blocked proves the number again."""
+
+RETURNS = 60
+"""Times in an hour that the devices of one account may come back without a proof."""
 
 
 def is_randomised(mac: str) -> bool:
@@ -48,24 +52,32 @@ class Returning:
 
     def come_back(self, client: Client, token: str = "") -> Session:
         """Let a client in that is remembered; raise ``Refused`` if it is not, or may not come in now."""
-        last = self._last(client)
+        last, account = self._last(client), self.known(client, token)
+        if account is None:
+            raise Refused(Reason.NO_CHALLENGE)
+        # Each time is a session, or a token, that is kept for months.
+        allowance = Allowance(f"back:{account.id}", RETURNS, HOUR, Reason.BUSY)
+        self._store.spend([allowance], self._clock())
         if last is not None and last.end in (End.IDLE, End.LEFT):
             again = self._door.reopen(last, client)
             if again is not None:
                 return again
-        account = self.known(client, token)
-        if account is None:
-            raise Refused(Reason.NO_CHALLENGE)
-        if last is None:
-            self._store.take_token(self._sealed(token), client.zone)
-        return self._door.let_in(lambda now: self._store.open_for(account.id, client, now))
+        if last is not None:
+            return self._door.let_in(lambda now: self._store.open_for(account.id, client, now))
+        return self._door.let_in(
+            lambda now: self._store.open_by_token(self._sealed(token), account.id, client, now)
+        )
 
     def token(self, session: Session) -> str:
-        """Return a token for the device's browser, by which it is known under another MAC."""
+        """Return a token for the device's browser, by which it is known under another MAC.
+
+        It is as old as the proof, so that no chain of tokens is good for ever; empty without one.
+        """
+        proven = session.account.verified_at
+        if proven is None:
+            return ""
         made = secrets.token_urlsafe(32)
-        now = self._clock()
-        proven = session.account.verified_at or now
-        self._store.add_token(self._sealed(made), session.account.id, session.zone, proven, now)
+        self._store.add_token(self._sealed(made), session.account.id, session.zone, proven, self._clock())
         return made
 
     def _last(self, client: Client) -> Session | None:

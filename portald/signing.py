@@ -69,7 +69,8 @@ class Signing:
                 log.warning("event=second_step_impossible account=%d reason=no_number", account.id)
                 raise Refused(Reason.GROUP_CLOSED)
             return self._code(client, account.number, Purpose.SECOND, account, order, plan.providers)
-        return self._door.let_in(lambda now: self._store.open_for(account.id, client, now))
+        proven = account.sort is Sort.USER or account.kept  # else it is the number that was, earlier
+        return self._door.let_in(lambda now: self._store.open_for(account.id, client, now, proven))
 
     def may_choose(self, session: Session) -> bool:
         """Tell whether a guest may set the PIN of the account that it is online with.

@@ -133,6 +133,16 @@ class Accounts(Database):
                 connection.execute(
                     f"UPDATE accounts SET kept = 1, failures = 0{sets} WHERE name = :name", values
                 )
+                if "password" in row:
+                    # Who came by the old one is known no more; a number's or address's proof stays one.
+                    connection.execute(
+                        "DELETE FROM tokens WHERE account_id = (SELECT id FROM accounts WHERE name = ?)",
+                        (row["name"],),
+                    )
+                    connection.execute(
+                        "UPDATE accounts SET verified_at = NULL WHERE name = ? AND sort = 'user'",
+                        (row["name"],),
+                    )
 
     def delete_account(self, account_id: int) -> bool:
         """Delete an account with all that is known of it; its sessions must have ended."""

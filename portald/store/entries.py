@@ -12,6 +12,9 @@ from portald.model import Client, Sort
 from portald.store.accounts import account_of
 from portald.store.sessions import Opened, Sessions
 
+MOST_TOKENS = 50
+"""Tokens kept of one account: it has fewer devices, and each of them uses one."""
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:
@@ -209,17 +212,31 @@ class Entries(Sessions):
     # Tokens ---------------------------------------------------------------------------------
 
     def add_token(self, hashed: str, account_id: int, zone: str, proven_at: float, now: float) -> None:
-        self.connection.execute(
-            "INSERT INTO tokens (hash, account_id, zone, proven_at, used_at) VALUES (?, ?, ?, ?, ?)",
-            (hashed, account_id, zone, proven_at, now),
-        )
+        """Keep a token of an account; the oldest of too many is good no more."""
+        with self.transaction() as connection:
+            connection.execute(
+                "INSERT INTO tokens (hash, account_id, zone, proven_at, used_at) VALUES (?, ?, ?, ?, ?)",
+                (hashed, account_id, zone, proven_at, now),
+            )
+            connection.execute(
+                "DELETE FROM tokens WHERE account_id = ? AND rowid NOT IN"
+                " (SELECT rowid FROM tokens WHERE account_id = ? ORDER BY rowid DESC LIMIT ?)",
+                (account_id, account_id, MOST_TOKENS),
+            )
 
-    def take_token(self, hashed: str, zone: str) -> tuple[int, float] | None:
-        """Use up a token; return its account and when that was proven, ``None`` if there is no such one."""
-        row = self.connection.execute(
-            "DELETE FROM tokens WHERE hash = ? AND zone = ? RETURNING account_id, proven_at", (hashed, zone)
-        ).fetchone()
-        return (row["account_id"], row["proven_at"]) if row else None
+    def open_by_token(self, hashed: str, account_id: int, client: Client, now: float) -> Opened:
+        """Use up a token for a session; however many ask at once, one gets it.
+
+        Raises ``Refused`` too if its account may not come in now: then the token is still good.
+        """
+        with self.transaction() as connection:
+            used = connection.execute(
+                "DELETE FROM tokens WHERE hash = ? AND zone = ? AND account_id = ? RETURNING hash",
+                (hashed, client.zone, account_id),
+            ).fetchone()
+            if used is None:
+                raise Refused(Reason.NO_CHALLENGE)
+            return self._open(connection, account_id, client, now, verified=True)
 
     def account_of_token(self, hashed: str, zone: str) -> tuple[int, float] | None:
         row = self.connection.execute(

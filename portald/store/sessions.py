@@ -91,6 +91,8 @@ class Sessions(Accounts, Usage):
                 "UPDATE accounts SET password = ?, failures = 0, verified_at = ? WHERE id = ?",
                 (sealed, now, challenge.account),
             )
+            # Whoever had the old one may still have these.
+            connection.execute("DELETE FROM tokens WHERE account_id = ?", (challenge.account,))
         return True
 
     def open_window(
@@ -105,9 +107,11 @@ class Sessions(Accounts, Usage):
             self._set_deadline(connection, session.id, now)
             return self._session(connection, session.id), replaced
 
-    def open_for(self, account_id: int, client: Client, now: float) -> Opened:
-        """Open a session of an account whose holder has proven it in some other way."""
+    def open_for(self, account_id: int, client: Client, now: float, proven: bool = False) -> Opened:
+        """Open a session of an account whose holder has proven it in some other way; ``proven`` is now."""
         with self.transaction() as connection:
+            if proven:
+                connection.execute("UPDATE accounts SET verified_at = ? WHERE id = ?", (now, account_id))
             return self._open(connection, account_id, client, now, verified=True)
 
     def reopen(self, session_id: int, client: Client, now: float) -> Opened | None:
@@ -231,6 +235,15 @@ class Sessions(Accounts, Usage):
             if too_many and plan.when_full is Full.REFUSE:
                 raise Refused(Reason.DEVICES_FULL)
             gone += others[:too_many]
+        if account.sort is Sort.VOUCHER:
+            # A token takes it to another MAC, and must not make one voucher good for many devices.
+            batch = account.name.removeprefix("voucher ").partition("-")[0]
+            (uses,) = connection.execute("SELECT uses FROM batches WHERE id = ?", (batch,)).fetchone()
+            rows = connection.execute(
+                query + "account_id = ? ORDER BY started_at, id", (account.id,)
+            ).fetchall()
+            others = [row["id"] for row in rows if row["id"] not in gone]
+            gone += others[: max(0, len(others) - uses + 1)]
         self._end(connection, dict.fromkeys(gone, End.REPLACED), now)
         return gone
 

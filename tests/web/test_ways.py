@@ -17,10 +17,11 @@ from portald.access import WINDOW_BYTES
 from portald.errors import ConfigError, Reason, Refused
 from portald.model import Client, End, Sort
 from portald.passwords import WRONG
-from portald.returning import is_randomised
+from portald.returning import RETURNS, is_randomised
 from portald.sms.breaker import Breaker
 from portald.sms.codes import Codes
 from portald.sms.routes import Route, Way
+from portald.store.entries import MOST_TOKENS
 from portald.texts import Texts
 from tests.conftest import KEY, NUMBER, Clock, Outbox, Product
 from tests.web.test_guest import Phone
@@ -481,6 +482,91 @@ def test_a_new_random_mac_is_known_by_its_token_once(venue: Venue) -> None:
     venue.phone(13, "0a:ee:00:00:00:03")
     assert "Welcome back" not in thief.get("10.77.0.13", "/").text
     assert thief.post("10.77.0.13", "/back").status_code == 410
+
+
+def taken(answer: TestResponse) -> str:
+    """Return the token that came with an answer."""
+    return answer.headers["Set-Cookie"].split("=")[1].split(";")[0]
+
+
+def come_back(venue: Venue, last: int, token: str) -> TestResponse:
+    """Have a device with a made-up MAC of its own come back by a token."""
+    chrome = Chrome(venue)
+    chrome.browser.set_cookie("portald", token, domain="10.77.0.1")
+    venue.phone(last, f"06:dd:00:00:00:{last:02x}")
+    return chrome.post(f"10.77.0.{last}", "/back")
+
+
+def test_a_token_is_used_once_by_whoever_is_first(venue: Venue, monkeypatch: pytest.MonkeyPatch) -> None:
+    phone = venue.phone()
+    token = taken(sign_in(phone, venue))
+    returning = venue.product.returning
+    clients = [venue.product.table.join(f"10.77.0.{n}", f"06:dd:00:00:00:{n:02x}") for n in (21, 22)]
+    known = returning.known(clients[0], token)
+    monkeypatch.setattr(returning, "known", lambda client, token: known)  # both looked before either took
+    assert returning.come_back(clients[0], token)
+    with pytest.raises(Refused, match="no_challenge"):
+        returning.come_back(clients[1], token)
+
+
+def test_a_token_is_still_good_after_a_refusal(venue: Venue) -> None:
+    token = taken(sign_in(venue.phone(), venue))
+    venue.plan(devices="1", when_full="refuse")
+    assert come_back(venue, 21, token).status_code == 409
+    venue.end(End.LEFT)
+    assert come_back(venue, 21, token).location == "/status"
+
+
+def test_a_chain_of_tokens_ends_with_the_proof(venue: Venue, clock: Clock) -> None:
+    venue.account("alice", password="secret77")
+    token = taken(enter(venue.phone(), "alice", "secret77"))
+    for last in (21, 22, 23):
+        clock.move(8 * 3600 - 60)
+        answer = come_back(venue, last, token)
+        assert answer.location == "/status"
+        token = taken(answer)
+    clock.move(8 * 3600)
+    assert come_back(venue, 24, token).status_code == 410
+
+
+@pytest.mark.parametrize("how", ["operator", "reset"])
+def test_a_new_password_ends_what_the_old_one_gave(venue: Venue, clock: Clock, how: str) -> None:
+    venue.account("alice", password="secret77", number=NUMBER)
+    token = taken(enter(venue.phone(), "alice", "secret77"))
+    if how == "operator":
+        venue.account("alice", password="another8")
+    else:
+        phone = venue.phone(12, "02:cc:00:00:00:02")
+        phone.post("/forgotten", form=phone.form, contact=NUMBER)
+        code = venue.product.outbox.code()
+        phone.post("/reset", form=phone.form, code=code, password="another8")
+    assert come_back(venue, 21, token).status_code == 410
+
+
+def test_a_voucher_for_one_device_is_for_one_at_a_time(venue: Venue) -> None:
+    batch = venue.product.vouchers.make("SMS", 1)
+    phone = venue.phone()
+    token = taken(phone.post("/voucher", form=phone.form, voucher=venue.product.vouchers.codes(batch)[0]))
+    for last in (21, 22):
+        answer = come_back(venue, last, token)
+        assert answer.location == "/status"
+        token = taken(answer)
+        (session,) = venue.product.portal.sessions()
+        assert session.mac.endswith(f"{last:02x}")
+        assert venue.product.inside() == {session.id}
+
+
+def test_coming_back_all_day_fills_no_disk(venue: Venue) -> None:
+    phone = venue.phone()
+    sign_in(phone, venue)
+    form = phone.form
+    answers = []
+    for _ in range(RETURNS + 5):
+        phone.post("/leave", form=form)
+        answers.append(phone.post("/back", form=form).status_code)
+    assert answers == [303] * RETURNS + [503] * 5
+    (tokens,) = venue.product.store.connection.execute("SELECT count(*) FROM tokens").fetchone()
+    assert tokens == MOST_TOKENS
 
 
 def test_a_token_is_worth_nothing_with_a_maker_s_mac(venue: Venue) -> None:
