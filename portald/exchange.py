@@ -11,7 +11,7 @@ from dataclasses import replace
 from portald import limits, otp, phone
 from portald.config import Config, Limits
 from portald.errors import Reason, Refused, SmsError
-from portald.model import Challenge, Outcome, Sent, Wish
+from portald.model import Challenge, Outcome, Purpose, Sent, Wish
 from portald.ports import Clock, Later
 from portald.purse import Purse
 from portald.sms.routes import Routes
@@ -52,6 +52,11 @@ class Exchange:
         """Return the holder's challenge, found again after its page was closed."""
         return self._store.challenge_of(holder, self._clock())
 
+    def unsure(self, purpose: Purpose, zone: str) -> bool:
+        """Tell whether who asks must not learn if there is such an account, and so if a text was sent."""
+        known_only = {each.name for each in self._config.zones if each.known_only}
+        return purpose is Purpose.RESET or zone in known_only
+
     def resend_in(self, challenge: Challenge) -> float:
         """Return the seconds until another text may be asked for."""
         return self._store.wait_for(limits.number_pause(challenge.number), self._clock())
@@ -91,7 +96,8 @@ class Exchange:
         allowances = limits.for_guess(self._purse.limits(), holder, number)
         with self._room_to_ask(reference or ""):
             now = self._clock()
-            challenge = self._store.take_guess(holder, allowances, now)
+            early = pending is not None and self.unsure(pending.purpose, pending.zone)
+            challenge = self._store.take_guess(holder, allowances, now, early)
             if zone is not None and challenge.zone != zone:  # asked for anew, elsewhere, just now
                 raise Refused(Reason.NO_CHALLENGE)
             right = self._compare(challenge, code, allowances, now)
@@ -118,7 +124,7 @@ class Exchange:
     def _compare(
         self, challenge: Challenge, code: str, allowances: list[limits.Allowance], counted_at: float
     ) -> bool:
-        if challenge.reference == DECOY:
+        if challenge.reference in (DECOY, None):
             return False
         try:
             return self._routes.check(challenge.reference or "", challenge.number, code)
@@ -176,6 +182,13 @@ class Exchange:
         self.changed(challenge)
 
     def _not_sent(self, challenge: Challenge, ask: limits.Ask, error: SmsError) -> None:
+        certain = error.outcome is not Outcome.UNKNOWN or not error.reference
+        if certain and self.unsure(challenge.purpose, challenge.zone):
+            # Where there is no account nothing fails, and no pause is given back either.
+            sent = Sent(DECOY, challenge.policy)
+            self._store.text_sent(challenge.id, sent, self._clock(), error.outcome, error.words)
+            self._purse.settle(challenge)
+            return
         if error.outcome is Outcome.UNKNOWN and error.reference:
             # It may arrive yet: then the guest shall be able to type it.
             sent = Sent(error.reference, challenge.policy)

@@ -14,7 +14,20 @@ from portald.door import Door
 from portald.errors import Reason, Refused
 from portald.exchange import Exchange
 from portald.limits import DAY, HOUR, Allowance
-from portald.model import Account, Challenge, Client, Conversion, End, Order, Purpose, Session, Sort, Wish
+from portald.model import (
+    Account,
+    Challenge,
+    Client,
+    Conversion,
+    End,
+    Order,
+    Outcome,
+    Purpose,
+    Session,
+    Sort,
+    State,
+    Wish,
+)
 from portald.plan import Plan, Proof
 from portald.ports import Clock, Neighbours
 from portald.sms.carriers import Carrier, offered
@@ -104,7 +117,13 @@ class Portal:
         One of another zone is none: who may ask there, and what for, is not what this one allows.
         """
         found = self._exchange.pending(client.mac)
-        return found if found is not None and found.zone == client.zone else None
+        if found is None or found.zone != client.zone:
+            return None
+        if self.unsure(found):
+            # A code that was never made is sent at once, and nothing is ever heard of it.
+            state = State.SENT if found.state is State.WAITING else found.state
+            found = replace(found, state=state, outcome=Outcome.ACCEPTED, delivered=None)
+        return found
 
     def resend_in(self, challenge: Challenge) -> float:
         """Return the seconds until another text may be asked for."""
@@ -112,7 +131,7 @@ class Portal:
 
     def tracks(self, challenge: Challenge) -> bool:
         """Tell whether it will be known if the text cannot be delivered."""
-        return self._routes.tracks(challenge.reference or "")
+        return not self.unsure(challenge) and self._routes.tracks(challenge.reference or "")
 
     def carriers(self) -> tuple[list[Carrier], list[Carrier]]:
         """Return the carriers to choose from, and those that have ended; empty if that is not offered.
@@ -163,8 +182,7 @@ class Portal:
 
     def unsure(self, challenge: Challenge) -> bool:
         """Tell whether its page must not say that a text was sent: not every number has an account."""
-        zone = next((zone for zone in self.config.zones if zone.name == challenge.zone), None)
-        return challenge.purpose is Purpose.RESET or (zone is not None and zone.known_only)
+        return self._exchange.unsure(challenge.purpose, challenge.zone)
 
     def window_offered(self, client: Client) -> int:
         """Return the seconds of a window that the client may still open, 0 if there is none."""
@@ -236,9 +254,15 @@ class Portal:
             raise Refused(Reason.NO_CHALLENGE)
         if challenge.purpose is Purpose.ENTER:
             return self.request_code(client, challenge.number, replace(asking, carrier=challenge.carrier))
+        providers: tuple[str, ...] = ()
+        account = self._store.account(challenge.account) if challenge.account else None
+        if challenge.purpose is Purpose.RESET:
+            providers = self.zone(client).reset_providers
+        elif account is not None and (plan := self._store.plan_of_group(account.group)) is not None:
+            providers = plan.providers
         return self._exchange.ask(
             Wish(
-                self.order(client, challenge.number, asking), client.mac, client.zone,
+                self.order(client, challenge.number, asking, providers), client.mac, client.zone,
                 purpose=challenge.purpose, account=challenge.account, decoy=challenge.account is None,
             )
         )  # fmt: skip

@@ -128,8 +128,12 @@ class Challenges(Quotas):
         with self.transaction() as connection:
             return _replace(connection, holder)
 
-    def take_guess(self, holder: str, allowances: Iterable[Allowance], now: float) -> Challenge:
+    def take_guess(
+        self, holder: str, allowances: Iterable[Allowance], now: float, early: bool = False
+    ) -> Challenge:
         """Use up one guess at the holder's code and return the challenge to compare with.
+
+        ``early`` counts one at a code that is still on its way, which cannot be right, as well.
 
         Raises ``Refused`` if there is no code, it is too old, or guesses are used up.  However
         many requests come at once, no more than its policy's attempts return.
@@ -139,10 +143,11 @@ class Challenges(Quotas):
             row = connection.execute(
                 f"""
                 UPDATE challenges SET attempts = attempts + 1
-                WHERE holder = ? AND state = 'sent' AND attempts < most_attempts AND expires_at > ?
+                WHERE holder = ? AND (state = 'sent' OR state = 'waiting' AND ?)
+                    AND attempts < most_attempts AND expires_at > ?
                 RETURNING {COLUMNS}
                 """,
-                (holder, now),
+                (holder, early, now),
             ).fetchone()
             if row is None:
                 raise Refused(self._why_no_guess(connection, holder, now))

@@ -14,8 +14,9 @@ from werkzeug.test import TestResponse
 
 from portald import passwords
 from portald.access import WINDOW_BYTES
-from portald.errors import ConfigError, Reason, Refused
-from portald.model import Client, End, Sort
+from portald.errors import ConfigError, Reason, Refused, SmsError
+from portald.exchange import DECOY
+from portald.model import Client, End, Outcome, Sort
 from portald.passwords import WRONG
 from portald.returning import RETURNS, is_randomised
 from portald.sms.breaker import Breaker
@@ -767,6 +768,52 @@ def test_only_known_numbers_get_a_code_and_nobody_can_tell(make: Callable[..., V
     assert [to for to, _ in venue.product.outbox.texts] == [NUMBER]
     assert unknown.post("/code", form=unknown.form, code="000000").status_code == 422
     assert known.post("/code", form=known.form, code=venue.product.outbox.code()).location == "/status"
+
+
+@pytest.mark.parametrize("way", ["known_only", "reset"])
+@pytest.mark.parametrize("moment", ["on its way", "sent", "failed", "tracked"])
+def test_what_becomes_of_a_text_tells_nobody_whether_it_was_sent(
+    make: Callable[..., Venue], monkeypatch: pytest.MonkeyPatch, way: str, moment: str
+) -> None:
+    """Neither the page, nor its pauses, nor the answer to a guess differ from those of a decoy."""
+    venue = make(known_only=way == "known_only")
+    product = venue.product
+    venue.account(NUMBER, group="SMS")
+    if moment == "tracked":
+        monkeypatch.setattr(product.routes, "tracks", lambda reference: reference != DECOY)
+    if moment == "failed":
+        product.outbox.error = SmsError(Outcome.INVALID_NUMBER, "no such number", of_number=True)
+    seen = []
+    for n, number in enumerate((NUMBER, "+14155552679")):
+        phone = venue.phone(20 + n, f"02:cc:00:00:01:{n:02x}")
+        form = phone.form
+        known = number == NUMBER
+        product.paused = moment == "on its way" and known
+        path, field = ("/number", "number") if way == "known_only" else ("/forgotten", "contact")
+        assert phone.post(path, form=form, **{field: number}).location == "/code"
+        pages = [phone.get("/code")]
+        typed = {"code": "000000"} | ({"password": "n3w-secret"} if way == "reset" else {})
+        pages.append(phone.post("/reset" if way == "reset" else "/code", form=form, **typed))
+        pages.append(phone.post("/resend", form=form))
+        seen.append(
+            [(page.status_code, page.headers.get("Retry-After"), bare(page.text)) for page in pages]
+        )
+    assert seen[0] == seen[1]
+    assert [status for status, _, _ in seen[0]] == [200, 422, 429]
+
+
+def test_a_code_asked_for_again_goes_by_the_same_providers(
+    make: Callable[..., Venue], clock: Clock
+) -> None:
+    venue = make(reset_providers=("other",))
+    venue.account(NUMBER, group="SMS")
+    phone = venue.phone()
+    phone.post("/forgotten", form=phone.form, contact=NUMBER)
+    clock.move(3601)
+    phone.post("/forgotten", form=phone.form, contact=NUMBER)
+    clock.move(200)
+    assert phone.post("/resend", form=phone.form).status_code == 303
+    assert venue.product.outbox.texts == []
 
 
 def test_a_code_of_another_network_opens_nothing_here(make: Callable[..., Venue]) -> None:
