@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tarfile
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -239,6 +240,9 @@ def test_a_backup_is_taken_while_portald_runs_and_restored_when_it_does_not(
     assert "Restored." in told
     state = running.folder / "state"
     assert list(state.glob("portald.db.before-restore-*"))
+    # Who was cut since the backup is not let in by it: the first round believes the kernel.
+    with closing(sqlite3.connect(state / "portald.db")) as database:
+        assert database.execute("SELECT value FROM facts WHERE name = 'recovering'").fetchone() == ("1",)
     running.up()
     assert "alice" in out(running, "accounts")
     (row,) = json.loads(out(running, "sessions", "--json"))

@@ -289,3 +289,54 @@ class Broken:
 
     def __getattr__(self, name: str) -> object:
         raise StoreError("the database is damaged: malformed", damaged=True)
+
+
+def test_a_damaged_page_does_not_take_the_place_of_a_sound_backup(product: Product, phone: Client) -> None:
+    """Nobody may have read it for months; then the backup is all there is."""
+    product.log_in(phone)
+    rows = [{"name": f"user{n}", "note": "x" * 400} for n in range(500)]
+    product.store.set_accounts(rows, product.clock())
+    product.store.keep_backup(product.clock())
+    backup = product.store.path.with_name(BACKUP)
+    assert fault(backup) is None
+    product.store.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    page = product.store.path.stat().st_size // 4096 // 2
+    with product.store.path.open("r+b") as file:
+        file.seek(page * 4096)
+        file.write(b"\xff" * 4096)
+    product.store.connection.execute("PRAGMA shrink_memory")
+    product.clock.move(BACKUP_EVERY)
+    with pytest.raises(StoreError) as refused:
+        product.store.keep_backup(product.clock())
+    assert refused.value.damaged
+    assert fault(backup) is None
+
+
+@pytest.mark.parametrize("backup", [True, False])
+@pytest.mark.parametrize("step", ["mark_recovering", "copy", "replace"])
+def test_a_rebuild_that_is_killed_begins_anew(
+    product: Product, phone: Client, monkeypatch: pytest.MonkeyPatch, step: str, backup: bool
+) -> None:
+    """Otherwise the next start would take an old backup for what portald knew last."""
+    if backup:
+        product.store.keep_backup(product.clock())
+    opened = product.log_in(phone)
+    path = product.store.path
+    product.store.close()
+    damage(path, DAMAGE["rubbish"])
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        if step == "replace":
+            patched.setattr(Path, "replace", killed)
+        else:
+            patched.setattr(f"portald.store.recovery.{step}", killed)
+        if step != "copy" or backup:
+            with pytest.raises(KeyboardInterrupt):
+                prepare(path, product.clock())
+    reopened(product)
+    assert product.rounds.round()
+    assert (only(product).id, product.inside()) == (opened.id, {opened.id})
+    product.store.close()

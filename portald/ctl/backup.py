@@ -7,6 +7,7 @@ import io
 import os
 import shutil
 import socket
+import sqlite3
 import tarfile
 import tempfile
 import time
@@ -61,8 +62,11 @@ def backup(options: argparse.Namespace) -> int:
 
 
 def restore(options: argparse.Namespace) -> int:
-    """Put database and key of a backup in place; what was there is kept beside them."""
-    from portald.store.recovery import fault
+    """Put database and key of a backup in place; what was there is kept beside them.
+
+    Who is online is for the kernel to say: a backup knows who was, and perhaps was cut since.
+    """
+    from portald.store.recovery import fault, mark_recovering
 
     settings = config.load(options.config)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
@@ -76,6 +80,7 @@ def restore(options: argparse.Namespace) -> int:
             _unpack(options.file, Path(folder))
             if (why := fault(Path(folder) / "portald.db")) is not None:
                 raise ConfigError(f"{options.file}: the database in it is damaged: {why}")
+            mark_recovering(Path(folder) / "portald.db")
             aside = f"before-restore-{int(time.time())}"  # noqa: TID251, a root
             for name in ("portald.db", "portald.db-wal", "portald.db-shm", "portald.key"):
                 if (state / name).exists():
@@ -85,6 +90,10 @@ def restore(options: argparse.Namespace) -> int:
                 part.chmod(0o600)
                 os.chown(part, owner.st_uid, owner.st_gid)
                 part.replace(state / name)
+    except sqlite3.Error as error:
+        raise ConfigError(
+            f"{options.file}: the database in it cannot be brought up to date: {error}"
+        ) from error
     except OSError as error:
         raise ConfigError(f"{state}: {error.strerror}; use sudo") from error
     if options.json:

@@ -13,7 +13,7 @@ from pathlib import Path
 from portald import plan as plans
 from portald.access import families
 from portald.config import Zone
-from portald.errors import ConfigError
+from portald.errors import ConfigError, StoreError
 from portald.model import LAST_SESSION, End, Held, Sort
 from portald.store.accounts import account_of
 from portald.store.database import Database, told
@@ -22,6 +22,7 @@ from portald.store.sessions import Sessions, set_addresses
 log = logging.getLogger(__name__)
 
 BACKUP = "portald.backup.db"
+REBUILT = "portald.rebuilt.db"
 BACKUP_EVERY = 3_600.0
 LEAP = 10_000
 """Session numbers left out after a loss: some may have been given that nothing remembers."""
@@ -33,32 +34,47 @@ def prepare(path: Path, now: float) -> None:
     A damaged one is kept beside it for whoever wants to look; a missing one is a loss too if there
     is a backup.  Raises ``ConfigError`` if the folder cannot be written.
     """
-    backup = path.with_name(BACKUP)
-    why = fault(path) if path.exists() else ("it is gone" if backup.exists() else None)
+    backup, rebuilt = path.with_name(BACKUP), path.with_name(REBUILT)
+    why = fault(path) if path.exists() else ("it is gone" if backup.exists() or rebuilt.exists() else None)
     if why is None:
         return
     try:
         aside = f"{path.name}.damaged-{int(now)}"
-        for suffix in ("", "-wal", "-shm"):
+        # Rebuilt beside it, and in its place by one rename: whoever is killed in between begins anew,
+        # and no backup is ever taken for what portald knew last.
+        _remove(rebuilt)
+        usable = backup.exists() and fault(backup) is None
+        if usable:
+            copy(backup, rebuilt)
+        mark_recovering(rebuilt, {"at": now, "why": why, "aside": aside, "backup": usable})
+        for suffix in ("-wal", "-shm", ""):
             part = path.with_name(path.name + suffix)
             if part.exists():
                 part.rename(path.with_name(aside + suffix))
-        usable = backup.exists() and fault(backup) is None
-        if usable:
-            copy(backup, path)
-        with closing(sqlite3.connect(path)) as connection:
-            from portald.store.migrations import migrate
-
-            migrate(connection)
-            lost = {"at": now, "why": why, "aside": aside, "backup": usable}
-            connection.executemany(
-                "INSERT OR REPLACE INTO facts (name, value) VALUES (?, ?)",
-                [("lost", json.dumps(lost)), ("recovering", "1")],
-            )
-            connection.commit()
+        rebuilt.replace(path)
     except (OSError, sqlite3.Error) as error:
         raise ConfigError(f"{path} is damaged ({why}) and cannot be rebuilt: {error}") from error
     log.error("event=database_lost why=%r aside=%s backup=%s", why, aside, usable)
+
+
+def mark_recovering(path: Path, lost: dict[str, object] | None = None) -> None:
+    """Have the first round believe the kernel: this database may be older than what goes on there."""
+    from portald.store.migrations import migrate
+
+    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA foreign_keys = ON")
+        migrate(connection)
+        facts = [("recovering", "1")] + ([("lost", json.dumps(lost))] if lost else [])
+        connection.executemany("INSERT OR REPLACE INTO facts (name, value) VALUES (?, ?)", facts)
+        connection.commit()
+        # In one file, which one rename puts in place.
+        connection.execute("PRAGMA journal_mode = DELETE")
+
+
+def _remove(path: Path) -> None:
+    for suffix in ("", "-wal", "-shm", "-journal"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
 
 
 def fault(path: Path) -> str | None:
@@ -90,12 +106,24 @@ class Recovery(Sessions, Database):
     """Backups by the hour, and the first round after a loss."""
 
     def keep_backup(self, now: float) -> None:
-        """Write the backup if the last one is an hour old."""
+        """Write the backup if the last one is an hour old.
+
+        A damaged page may not have been read for months: it must not take the place of a sound one.
+        """
         last = float(self.fact("backup_at") or 0)
         if 0 <= now - last < BACKUP_EVERY:
             return
-        with told():
-            copy(self.path, self.path.with_name(BACKUP))
+        backup = self.path.with_name(BACKUP)
+        fresh = backup.with_name(f"{BACKUP}.new")
+        try:
+            _remove(fresh)
+            with told():
+                copy(self.path, fresh)
+            if (why := fault(fresh)) is not None:
+                raise StoreError(f"the database is damaged: {why}", damaged=True)
+            fresh.replace(backup)
+        except OSError as error:
+            raise StoreError(f"the backup cannot be written: {error.strerror}") from error
         self.set_fact("backup_at", str(now))
 
     def lost(self) -> dict[str, object] | None:
