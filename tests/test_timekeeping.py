@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from portald.errors import StoreError
 from portald.model import Client, End
 from portald.store import Store
 from portald.timekeeping import CALM, SAVED_EVERY, Timekeeper
@@ -142,3 +143,83 @@ def test_ended_sessions_stay_where_they_were(store: Store, clock: Clock) -> None
     found = store.session(session.id)
     assert found is not None
     assert (found.started_at, found.ended_at) == (clock(), clock())
+
+
+def test_nights_without_power_do_not_keep_records_for_ever(clocks: Clocks) -> None:
+    """A shop whose gateway is never on for a whole day promises to delete, too."""
+    for day in range(3):
+        clocks.boot, clocks.steady.now = f"day {day}", 30.0
+        clocks.keeper = clocks.started()
+        clocks.look()
+        for _ in range(60):
+            clocks.run(600)
+            clocks.look()
+        clocks.wall.move(14 * 3600)
+    assert clocks.keeper.calm
+    clocks.wall.move(86_400 * 30)
+    clocks.boot, clocks.steady.now = "after a month", 30.0
+    clocks.keeper = clocks.started()
+    clocks.look()
+    assert not clocks.keeper.calm, "that date may be wrong"
+
+
+def test_a_step_is_not_lost_where_the_database_refuses(
+    clocks: Clocks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clocks.look()
+    session = online(clocks.store, clocks.wall())
+    clocks.store.set_deadlines({session.id: clocks.wall() + 600})
+    clocks.wall.move(7200)
+    with monkeypatch.context() as patched:
+        patched.setattr(clocks.store, "shift", refuses)
+        with pytest.raises(StoreError):
+            clocks.look()
+    clocks.run(5)
+    assert clocks.look() == pytest.approx(7200)
+    found = clocks.store.session(session.id)
+    assert found is not None
+    assert found.expires_at == pytest.approx(clocks.wall() + 595)
+
+
+def refuses(*_: object) -> None:
+    raise StoreError("the database is locked")
+
+
+def test_a_step_is_made_once_though_portald_is_killed_in_it(
+    clocks: Clocks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clocks.look()
+    clocks.wall.move(7200)
+    with monkeypatch.context() as patched:
+        patched.setattr(clocks.store, "set_fact", refuses)
+        clocks.look()
+    clocks.keeper = clocks.started()
+    assert clocks.look() == 0
+
+
+@pytest.mark.parametrize("step", [-86_400.0 * 365, 86_400.0 * 365])
+def test_windows_and_vouchers_last_as_long_as_they_did(product: Product, step: float) -> None:
+    """A box without a battery is told the time a minute after it was switched on."""
+    phone = product.table.join("10.77.0.11", "02:cc:00:00:00:01")
+    product.store.open_window(phone, "SMS", [], 300, product.clock())
+    codes = []
+    for lasts, left in ((3600, 7200), (7200, 3600), (3600, None), (None, 3600)):
+        expires = product.clock() + left if left else None
+        batch = product.vouchers.make("SMS", 1, lasts=lasts, expires_at=expires)
+        codes.append(product.vouchers.codes(batch)[0])
+    for n, code in enumerate(codes):
+        client = product.table.join(f"10.77.0.{20 + n}", f"02:cc:00:00:01:{n:02x}")
+        product.vouchers.redeem(client, code)
+    product.store.shift(step)
+    began = product.clock()
+    product.clock.move(step)
+    window = product.portal.window(phone)
+    assert window is not None
+    assert window.until == product.clock() + 300
+    ends = {a.name: a.expires_at for a in product.arranging.accounts("voucher")}
+    assert ends == {
+        "voucher 1-1": min(product.clock() + 3600, began + 7200),
+        "voucher 2-1": began + 3600,
+        "voucher 3-1": product.clock() + 3600,
+        "voucher 4-1": began + 3600,
+    }

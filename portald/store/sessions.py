@@ -378,20 +378,36 @@ class Sessions(Accounts, Usage):
             for session_id, addresses in moved.items():
                 set_addresses(connection, session_id, addresses, now)
 
-    def shift(self, seconds: float) -> None:
-        """Move everything that runs by as much as the clock was put on: what is left stays left."""
+    def shift(self, seconds: float, clock: str | None = None) -> None:
+        """Move everything that runs by as much as the clock was put on: what is left stays left.
+
+        ``clock`` is what the timekeeper remembers from then on.
+        """
         with self.transaction() as connection:
             by = {"by": seconds}
             connection.execute(
                 "UPDATE sessions SET started_at = started_at + :by, expires_at = expires_at + :by,"
-                " granted_at = granted_at + :by, active_at = active_at + :by, counted_at = counted_at + :by"
-                " WHERE ended_at IS NULL", by,
+                " granted_at = granted_at + :by, active_at = active_at + :by,"
+                " counted_at = counted_at + :by, until = until + :by WHERE ended_at IS NULL", by,
+            )  # fmt: skip
+            # A voucher lasts from its first use on, and no longer than its batch.
+            connection.execute(
+                "UPDATE accounts SET expires_at = ("
+                " SELECT min(accounts.expires_at + :by, coalesce(b.expires_at, accounts.expires_at + :by))"
+                " FROM vouchers v JOIN batches b ON b.id = v.batch_id WHERE v.account_id = accounts.id)"
+                " WHERE id IN (SELECT v.account_id FROM vouchers v JOIN batches b ON b.id = v.batch_id"
+                "  JOIN accounts a ON a.id = v.account_id"
+                "  WHERE b.lasts IS NOT NULL AND a.expires_at IS NOT b.expires_at)", by,
             )  # fmt: skip
             connection.execute("UPDATE quotas SET ends_at = ends_at + :by", by)
             connection.execute(
                 "UPDATE challenges SET created_at = created_at + :by, expires_at = expires_at + :by"
                 " WHERE state IN ('waiting', 'sent')", by,
             )  # fmt: skip
+            if clock is not None:
+                connection.execute(
+                    "INSERT OR REPLACE INTO facts (name, value) VALUES ('clock', ?)", (clock,)
+                )
 
     def _session(self, connection: sqlite3.Connection, session_id: int) -> Session:
         row = connection.execute(f"{_SESSIONS} WHERE s.id = ?", (session_id,)).fetchone()
