@@ -572,9 +572,10 @@ def test_addresses_have_a_history(store: Store, clock: Clock) -> None:
     move("10.77.0.51")
     move()
     move(PHONE.ip)
-    history = rows(store, "SELECT address, since, until FROM addresses ORDER BY address")
+    history = rows(store, "SELECT address, since, until FROM addresses ORDER BY address, since")
     assert history == [
-        ("10.77.0.11", start, None),
+        ("10.77.0.11", start, start + 10),
+        ("10.77.0.11", start + 40, None),
         ("10.77.0.50", start + 10, start + 20),
         ("10.77.0.51", start + 10, start + 30),
     ]

@@ -383,3 +383,26 @@ def test_blocked_devices_are_cut_and_stay_out(product: Product, phone: Client) -
     product.clock.move(61)
     assert refusal(lambda: product.log_in(phone)).reason is Reason.BLOCKED
     assert product.returning.known(phone) is None
+
+
+def test_who_had_an_address_is_exact(product: Product, phone: Client, clock: Clock) -> None:
+    """What was in between is somebody else's: a device that moves on, or leaves, and comes back."""
+    began, ip = clock(), phone.ip
+    first = product.log_in(phone)
+    clock.move(100)
+    product.door.follow({(phone.mac, "guest"): frozenset({"10.77.0.99"})})
+    clock.move(100)
+    product.door.follow({(phone.mac, "guest"): frozenset({ip})})
+    clock.move(100)
+    product.door.end({first.id: End.LEFT})
+    clock.move(100)
+    assert product.returning.come_back(phone).id == first.id
+    clock.move(100)
+
+    def had(address: str) -> list[int]:
+        return [at for at in range(50, 500, 100) if product.arranging.who_had(address, began + at)]
+
+    assert had(ip) == [50, 250, 450]
+    assert had("10.77.0.99") == [150]
+    (found,) = product.arranging.who_had(ip, clock())
+    assert found.addresses == {ip}

@@ -237,6 +237,22 @@ STEPS = (
         value TEXT NOT NULL
     );
     """,
+    """
+    CREATE TABLE spans (
+        session_id INTEGER NOT NULL REFERENCES sessions (id),
+        address TEXT NOT NULL,
+        since REAL NOT NULL,
+        until REAL,
+        PRIMARY KEY (session_id, address, since)
+    ) WITHOUT ROWID;
+    INSERT INTO spans SELECT session_id, address, since, until FROM addresses;
+    DROP TABLE addresses;
+    ALTER TABLE spans RENAME TO addresses;
+    CREATE INDEX addresses_by_address ON addresses (address, since);
+    CREATE INDEX vouchers_of_account ON vouchers (account_id);
+    CREATE INDEX tokens_of_account ON tokens (account_id);
+    UPDATE usage SET seconds = 0 WHERE seconds < 0;
+    """,
 )
 
 

@@ -135,6 +135,11 @@ class Sessions(Accounts, Usage):
             if over is not None and over <= now + access.EARLY:
                 return None
             replaced = self._make_room(connection, session.account, client, now)
+            # What it had while it was away was perhaps somebody else's.
+            connection.execute(
+                "UPDATE addresses SET until = ? WHERE session_id = ? AND until IS NULL",
+                (session.ended_at, session_id),
+            )
             connection.execute(
                 "UPDATE sessions SET ended_at = NULL, end_reason = NULL, granted_at = NULL,"
                 " active_at = ?, counted_at = ? WHERE id = ?",
@@ -297,8 +302,9 @@ class Sessions(Accounts, Usage):
     def had_address(self, address: str, at: float) -> list[Session]:
         """Return the sessions that had an address at a time."""
         rows = self.connection.execute(
-            f"{_SESSIONS} JOIN addresses d ON d.session_id = s.id"
-            " WHERE d.address = ? AND d.since <= ? AND coalesce(d.until, s.ended_at, ?) >= ?",
+            f"{_SESSIONS} WHERE s.id IN (SELECT d.session_id FROM addresses d"
+            " JOIN sessions e ON e.id = d.session_id"
+            " WHERE d.address = ? AND d.since <= ? AND coalesce(d.until, e.ended_at, ?) >= ?)",
             (address, at, at, at),
         )
         return [as_session(row) for row in rows]
@@ -424,18 +430,19 @@ def _plan(connection: sqlite3.Connection, group: str) -> Plan:
 def set_addresses(
     connection: sqlite3.Connection, session_id: int, addresses: frozenset[str], now: float
 ) -> None:
+    """Note which addresses a session has from now on; each time that it had one is kept apart."""
     rows = connection.execute(
         "SELECT address FROM addresses WHERE session_id = ? AND until IS NULL", (session_id,)
     )
-    gone = {row["address"] for row in rows} - addresses
+    had = {row["address"] for row in rows}
     connection.executemany(
-        "UPDATE addresses SET until = ? WHERE session_id = ? AND address = ?",
-        [(now, session_id, address) for address in gone],
+        "UPDATE addresses SET until = ? WHERE session_id = ? AND address = ? AND until IS NULL",
+        [(now, session_id, address) for address in had - addresses],
     )
     connection.executemany(
         "INSERT INTO addresses (session_id, address, since) VALUES (?, ?, ?)"
-        " ON CONFLICT (session_id, address) DO UPDATE SET until = NULL",
-        [(session_id, address, now) for address in addresses],
+        " ON CONFLICT (session_id, address, since) DO UPDATE SET until = NULL",
+        [(session_id, address, now) for address in addresses - had],
     )
 
 
