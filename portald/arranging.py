@@ -7,6 +7,7 @@ blocked is cut at once.
 from __future__ import annotations
 
 import logging
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -101,14 +102,20 @@ class Arranging:
 
     def account(self, name: str) -> Account:
         """Return the account with a name, number or address."""
-        found = self._store.account_named(name) or self._store.account_named(self._as_number(name))
+        found = self._find(name)
         if found is None:
             raise ConfigError(f"there is no account {name!r}; see: portalctl accounts")
         return found
 
+    def _find(self, name: str) -> Account | None:
+        """Return the account that an operator names as people write it."""
+        plain = name.strip()
+        ways = (plain, self._as_number(plain), plain.lower() if "@" in plain else "")
+        return next((found for way in ways if way and (found := self._store.account_named(way))), None)
+
     def set_account(self, name: str, changes: Mapping[str, Any]) -> Account:
         """Make an account or change some of it; see ``set_accounts`` for what may be."""
-        known = self._store.account_named(name) or self._store.account_named(self._as_number(name))
+        known = self._find(name)
         self.set_accounts([{"name": known.name if known else name, **changes}])
         return self.account(known.name if known else name)
 
@@ -180,7 +187,7 @@ class Arranging:
         if "blocked" in found:
             found["blocked"] = bool(found["blocked"])
         if "expires_at" in row:
-            found["expires_at"] = float(row["expires_at"]) if row["expires_at"] else None
+            found["expires_at"] = moment(row["expires_at"]) if row["expires_at"] else None
         return found
 
     def _as_number(self, text: str) -> str:
@@ -282,6 +289,17 @@ class _kept:
 def _named(name: str) -> None:
     if not _NAME.fullmatch(name) or name != name.strip():
         raise ConfigError(f"{name!r} cannot be a name: letters, digits and . _ + @ : - only, up to 64")
+
+
+def moment(given: Any) -> float:
+    """Return epoch seconds; raise ``ConfigError`` for what is no time: a round reckons with it."""
+    try:
+        at = float(given)
+    except (TypeError, ValueError, OverflowError):
+        at = math.nan
+    if not 0 <= at < 2**40:
+        raise ConfigError(f"expected a time in epoch seconds, got {given!r}")
+    return at
 
 
 def _mac(text: str) -> str:

@@ -11,6 +11,8 @@ WITHIN = 60.0
 MOVES = 6
 """So many moves within ``WITHIN`` seconds are more than walking between access points."""
 TOLD_FOR = 3_600.0
+TOLD = 100
+"""MACs that are told of: more are somebody making them up."""
 
 
 class Places:
@@ -39,7 +41,10 @@ class Places:
             moves.append(now)
             if len(moves) < MOVES or not 0 <= now - moves[0] <= WITHIN:
                 return False
+            self._doubtful.pop(mac, None)
             self._doubtful[mac] = (now, before, place)
+            if len(self._doubtful) > TOLD:
+                del self._doubtful[next(iter(self._doubtful))]  # made-up MACs may be many here, too
             return True
 
     def alarms(self, now: float) -> list[Alarm]:

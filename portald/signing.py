@@ -127,6 +127,7 @@ class Signing:
         self, client: Client, to: str, purpose: Purpose, account: Account | None, order: Order,
         providers: tuple[str, ...],
     ) -> Challenge:  # fmt: skip
+        self._store.refuse_blocked(client)
         made = Order(
             challenge=0, to=to, policy=self._config.otp.policy, language=order.language, ip=client.ip,
             agent=order.agent, providers=providers,

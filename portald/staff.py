@@ -32,6 +32,7 @@ class Staff:
         """Ask to be let in under a name, which the staff sees without what steers terminals."""
         plain = " ".join("".join(c for c in name[:200] if c.isprintable()).split())[:40]
         now = self._clock()
+        self._store.refuse_blocked(client)
         self._store.spend(
             [
                 Allowance(f"staff:{client.mac}", 5, 3_600, Reason.BUSY),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from portald.places import MOVES, TOLD_FOR, WITHIN, Places
+from portald.places import MOVES, TOLD, TOLD_FOR, WITHIN, Places
 
 MAC = "02:cc:00:00:00:01"
 
@@ -35,3 +35,11 @@ def test_a_flood_of_made_up_macs_is_forgotten() -> None:
     for n in range(1000):
         places.seen(f"02:00:00:00:{n // 256:02x}:{n % 256:02x}", "port1", 0.0)
     assert len(places._last) <= 100
+
+
+def test_made_up_macs_fill_neither_memory_nor_the_operator_s_screen() -> None:
+    places = Places()
+    for n in range(TOLD * 3):
+        for step in range(MOVES + 1):
+            places.seen(f"02:00:00:00:{n >> 8:02x}:{n & 255:02x}", f"port{step % 2}", float(step))
+    assert len(places.alarms(10.0)) == TOLD

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from portald.errors import Reason
+from portald.config import Numbers
+from portald.errors import ConfigError, Reason, Refused
 from portald.model import Client, End, Held, Session, Sort, Spent, Tally, Usage
+from portald.portal import Asking
 from portald.store import Store
 from tests.conftest import NUMBER, Clock, Product
 from tests.test_store import OTHER, PHONE, online, reading, refusal, rows
@@ -406,3 +410,55 @@ def test_who_had_an_address_is_exact(product: Product, phone: Client, clock: Clo
     assert had("10.77.0.99") == [150]
     (found,) = product.arranging.who_had(ip, clock())
     assert found.addresses == {ip}
+
+
+@pytest.mark.parametrize("contact", [NUMBER, "forgotten", "staff"])
+def test_a_blocked_device_costs_no_text(product: Product, phone: Client, contact: str) -> None:
+    product.arranging.block(phone.mac)
+    zone = replace(product.config.zones[0], reset="sms")
+    order = product.portal.order(phone, "", Asking())
+    asks: dict[str, Callable[[], object]] = {
+        NUMBER: lambda: product.portal.request_code(phone, NUMBER),
+        "forgotten": lambda: product.signing.forgotten(phone, zone, NUMBER, order),
+        "staff": lambda: product.staff.ask(phone, "let me in"),
+    }
+    assert refusal(asks[contact]).reason is Reason.BLOCKED
+    assert product.outbox.texts == []
+
+
+def test_a_code_on_its_way_is_not_the_next_account_s(product: Product, phone: Client) -> None:
+    """SQLite gives the number of the last account that was deleted to the next one."""
+    product.arranging.set_account("old", {"number": NUMBER, "password": "secret77"})
+    zone = replace(product.config.zones[0], reset="sms")
+    product.signing.forgotten(phone, zone, NUMBER, product.portal.order(phone, "", Asking()))
+    product.arranging.delete_account("old")
+    product.arranging.set_account("new", {"password": "secret77"})
+    with pytest.raises(Refused, match=Reason.NO_CHALLENGE):
+        product.signing.reset(phone, product.outbox.code(), "stolen88")
+
+
+def test_deleting_the_account_of_a_voucher_does_not_make_it_new(product: Product, phone: Client) -> None:
+    (code,) = product.vouchers.codes(product.vouchers.make("SMS", 1, lasts=3600))
+    product.vouchers.redeem(phone, code)
+    assert product.arranging.delete_account("voucher 1-1")
+    assert refusal(lambda: product.vouchers.redeem(phone, code)).reason is Reason.VOUCHER_WRONG
+
+
+def test_an_address_is_found_however_it_is_written(product: Product) -> None:
+    made = product.arranging.set_account("Bob@Example.ORG", {"note": "x"})
+    assert (made.name, made.email) == ("bob@example.org",) * 2
+    assert product.arranging.set_account("BOB@example.org", {"blocked": True}).id == made.id
+
+
+def test_an_account_of_a_country_that_gets_no_texts_signs_in(make_product: Callable[..., Product]) -> None:
+    product = make_product(numbers=Numbers(country="DE", allowed=("DE",)))
+    made = product.arranging.set_account(NUMBER, {"password": "secret77"})
+    assert product.portal.account("+1 415 555-2671") == made
+
+
+@pytest.mark.parametrize("at", [float("inf"), float("nan"), -1.0, "1e999", "soon", 10**400])
+def test_a_time_that_is_none_stops_no_round(product: Product, phone: Client, at: Any) -> None:
+    product.log_in(phone)
+    with pytest.raises(ConfigError, match="epoch seconds"):
+        product.arranging.set_account(NUMBER, {"expires_at": at})
+    assert product.rounds.round()

@@ -10,7 +10,7 @@ from typing import Any
 
 from portald import plan as plans
 from portald.errors import Conflict, Reason, Refused
-from portald.model import Account, Sort
+from portald.model import Account, Client, Sort
 from portald.plan import Plan
 from portald.store.database import Database
 
@@ -145,7 +145,10 @@ class Accounts(Database):
                     )
 
     def delete_account(self, account_id: int) -> bool:
-        """Delete an account with all that is known of it; its sessions must have ended."""
+        """Delete an account with all that is known of it; its sessions must have ended.
+
+        A voucher goes with it: unused again, it would be good for its whole time once more.
+        """
         with self.transaction() as connection:
             live = "SELECT 1 FROM sessions WHERE account_id = ? AND ended_at IS NULL"
             if connection.execute(live, (account_id,)).fetchone():
@@ -154,7 +157,14 @@ class Accounts(Database):
             connection.execute(f"DELETE FROM addresses WHERE session_id IN ({of})", (account_id,))
             connection.execute(f"DELETE FROM usage WHERE session_id IN ({of})", (account_id,))
             connection.execute("DELETE FROM sessions WHERE account_id = ?", (account_id,))
-            connection.execute("UPDATE vouchers SET account_id = NULL WHERE account_id = ?", (account_id,))
+            used = "SELECT hash FROM vouchers WHERE account_id = ?"
+            connection.execute(f"DELETE FROM voucher_uses WHERE hash IN ({used})", (account_id,))
+            connection.execute("DELETE FROM vouchers WHERE account_id = ?", (account_id,))
+            # Its number may be given to another account; a code on its way must not be that one's.
+            connection.execute(
+                "UPDATE challenges SET state = 'replaced' WHERE account_id = ?"
+                " AND state IN ('waiting', 'sent', 'failed')", (account_id,),
+            )  # fmt: skip
             return bool(connection.execute("DELETE FROM accounts WHERE id = ?", (account_id,)).rowcount)
 
     # Passwords ------------------------------------------------------------------------------
@@ -186,6 +196,12 @@ class Accounts(Database):
     def device(self, mac: str) -> Device | None:
         row = self.connection.execute("SELECT * FROM clients WHERE mac = ?", (mac,)).fetchone()
         return _device(row) if row else None
+
+    def refuse_blocked(self, client: Client) -> None:
+        """Raise ``Refused`` if a device is blocked: no text is paid for that could not let it in."""
+        device = self.device(client.mac)
+        if device is not None and device.verdict == "blocked":
+            raise Refused(Reason.BLOCKED)
 
     def set_device(self, device: Device) -> None:
         self.connection.execute(

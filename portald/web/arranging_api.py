@@ -8,7 +8,7 @@ from typing import Any
 from flask import Blueprint, abort, jsonify, request
 
 from portald import phone
-from portald.arranging import Arranging
+from portald.arranging import Arranging, moment
 from portald.errors import ConfigError, Conflict, Refused
 from portald.model import Account, Session
 from portald.plan import HELP, Plan
@@ -20,6 +20,7 @@ from portald.web.rows import session_row
 
 MOST_BODY = 16 * 2**20
 """Bytes of an import: a hundred thousand accounts."""
+MOST_EXTENDED = 10 * 366 * 86_400
 
 
 def arranging_api(arranging: Arranging, vouchers: Vouchers, staff: Staff) -> Blueprint:
@@ -143,7 +144,7 @@ def arranging_api(arranging: Arranging, vouchers: Vouchers, staff: Staff) -> Blu
                 int(given.get("count") or 1),
                 int(given.get("uses") or 1),
                 int(Seconds(given["lasts"])) if given.get("lasts") else None,
-                float(given["expires_at"]) if given.get("expires_at") else None,
+                moment(given["expires_at"]) if given.get("expires_at") else None,
                 str(given.get("note") or ""),
             )
         except (TypeError, ValueError) as error:
@@ -183,6 +184,8 @@ def arranging_api(arranging: Arranging, vouchers: Vouchers, staff: Staff) -> Blu
             seconds = int(body().get("seconds", 0))
         except (TypeError, ValueError) as error:
             raise ConfigError("seconds: expected a whole number") from error
+        if abs(seconds) > MOST_EXTENDED:
+            raise ConfigError("seconds: ten years at most")
         session = arranging.extend(number, seconds) if number < 2**31 else None
         return jsonify(session_row(session)) if session else gone(False)
 
@@ -198,10 +201,7 @@ def arranging_api(arranging: Arranging, vouchers: Vouchers, staff: Staff) -> Blu
     @api.get("/who")
     def who() -> Any:
         """Who had an address at a time; numbers in full, since that is what the law asks for."""
-        try:
-            at = float(request.args.get("at", ""))
-        except ValueError as error:
-            raise ConfigError("at: expected epoch seconds") from error
+        at = moment(request.args.get("at", ""))
         found: list[Session] = arranging.who_had(request.args.get("address", ""), at)
         return jsonify([session_row(each) | {"number": each.account.name} for each in found])
 
