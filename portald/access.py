@@ -70,8 +70,7 @@ def check(
         raise Refused(Reason.BLOCKED)
     if account.expires_at is not None and account.expires_at <= now:
         raise Refused(Reason.ACCOUNT_EXPIRED)
-    if plan.hours and closes_at(plan.hours, now, tz) == now:
-        raise Refused(Reason.CLOSED, retry_after=opens_at(plan.hours, now, tz) - now)
+    check_hours(plan, now, tz)
     if plan.again_after is not None and ended is not None and ended.ended_at is not None:
         again = ended.ended_at + plan.again_after
         if again > now:
@@ -86,6 +85,12 @@ def check(
                 renewed = max(renewed, ends)
         reason = Reason.VOLUME_USED if used[0][1] is End.VOLUME_USED else Reason.TIME_USED
         raise Refused(reason, retry_after=renewed - now)
+
+
+def check_hours(plan: Plan, now: float, tz: tzinfo | None) -> None:
+    """Raise ``Refused`` if the plan lets nobody in at this hour."""
+    if plan.hours and closes_at(plan.hours, now, tz) == now:
+        raise Refused(Reason.CLOSED, retry_after=opens_at(plan.hours, now, tz) - now)
 
 
 def _deadlines(

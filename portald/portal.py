@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from portald import limits, phone
+from portald import access, limits, phone
 from portald.config import Config, Zone
 from portald.door import Door
 from portald.errors import Reason, Refused
@@ -215,6 +215,13 @@ class Portal:
         account = self._store.account_named(contact)
         if account is not None:
             plan = self._store.plan_of_group(account.group) or plan
+        # No text is paid for whom its code would not let in.  Where only known numbers get one, all
+        # are answered alike: another group's hours would tell.
+        device, now = self._store.device(client.mac), self._clock()
+        if device is not None and device.verdict == "blocked":
+            raise Refused(Reason.BLOCKED)
+        if not zone.known_only:
+            access.check_hours(plan, now, self.config.tz)
         return self._exchange.ask(
             Wish(
                 self.order(client, contact, asking, plan.providers), client.mac, client.zone,

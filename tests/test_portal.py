@@ -13,6 +13,8 @@ from portald.config import Firewall, Limits, Numbers, Otp
 from portald.errors import FirewallError, Reason, Refused, SmsError
 from portald.model import Challenge, Client, End, Grant, Held, Outcome, Session, State, Text
 from portald.phone import mask_all
+from portald.plan import read
+from portald.store.accounts import Device
 from tests.conftest import NUMBER, Clock, Product
 
 OTHER_NUMBER = "+14155552672"
@@ -513,6 +515,21 @@ def test_a_group_that_is_closed(product: Product, phone: Client) -> None:
     assert product.inside() == set()
     product.store.connection.execute("INSERT INTO groups (name, plan) VALUES ('SMS', 'unlimited')")
     assert product.portal.confirm(phone, product.outbox.code())
+
+
+def test_no_text_is_paid_for_whom_its_code_would_not_let_in(product: Product, phone: Client) -> None:
+    closed = read("café", {"hours": "Mo 00:00-00:01"})
+    product.store.set_plan(closed)
+    product.store.set_group("SMS", "café", "")
+    refused = refusal(lambda: product.portal.request_code(phone, NUMBER))
+    assert refused.reason is Reason.CLOSED
+    assert refused.retry_after > 0
+    product.store.set_group("SMS", "unlimited", "")
+    product.store.set_device(Device(phone.mac, "blocked", None, "", "", 0.0))
+    assert refusal(lambda: product.portal.request_code(phone, NUMBER)).reason is Reason.BLOCKED
+    assert product.outbox.texts == []
+    product.store.delete_device(phone.mac)
+    assert product.portal.request_code(phone, NUMBER), "it cost nothing of what may be asked for"
 
 
 # Logs --------------------------------------------------------------------------------------
