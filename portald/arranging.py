@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,8 +17,8 @@ from portald import passwords, phone, plan
 from portald.config import Config
 from portald.door import Door
 from portald.errors import ConfigError, Conflict, Refused
-from portald.model import Account, End, Session, Sort
-from portald.plan import Plan
+from portald.model import Account, Alarm, End, Session, Sort
+from portald.plan import Plan, Proof
 from portald.ports import Clock
 from portald.store import Store
 from portald.store.accounts import Device, Group
@@ -94,6 +94,20 @@ class Arranging:
             f"group {name}: accounts, vouchers or devices are in it; see: portalctl accounts list {name}"
         ):
             return self._store.delete_group(name)
+
+    def alarms(self) -> Iterator[Alarm]:
+        """Yield why new guests of a network cannot come in, whatever they type."""
+        groups = {group.name for group in self._store.groups()}
+        mails = any(table["type"] == "mailbox" and table.get("enabled", True) for table in self._config.sms)
+        for zone in self._config.zones:
+            if zone.group not in groups:
+                text = f"no new guest of {zone.name} is let in: there is no group {zone.group}"
+                yield Alarm(text, f"portalctl groups set {zone.group} --plan …")
+                continue
+            found = self._store.plan_of_group(zone.group)
+            if found is not None and found.proof is Proof.EMAIL and not mails:
+                text = f"no new guest of {zone.name} gets a code: nothing sends the e-mails of its plan"
+                yield Alarm(text, 'add a provider of type = "mailbox" to the settings, or change the proof')
 
     # Accounts -------------------------------------------------------------------------------
 

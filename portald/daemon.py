@@ -18,6 +18,7 @@ from portald import __version__, config, phone, sms
 from portald.applications import Applications
 from portald.arranging import Arranging
 from portald.config import Config
+from portald.display import amount
 from portald.door import Door
 from portald.errors import ConfigError, PortaldError
 from portald.exchange import Exchange
@@ -40,7 +41,7 @@ from portald.staff import Staff
 from portald.store import Store
 from portald.store.key import secret_key
 from portald.store.recovery import prepare
-from portald.system import fail, notify, set_up_logs, unix_listener
+from portald.system import fail, notify, room, set_up_logs, unix_listener
 from portald.texting import Texting
 from portald.texts import Texts
 from portald.timekeeping import Timekeeper
@@ -54,6 +55,8 @@ from portald.web.ways import Ways
 
 log = logging.getLogger("portald")
 
+LEAST_ROOM = 20_000_000
+"""Bytes left on the disk of the database below which the operator is told."""
 SENDERS = 4
 """Texts sent at a time; more wait their turn, up to ``WAITING``."""
 WAITING = 64
@@ -168,7 +171,7 @@ class Daemon:
             Vouchers(store, door, time.time, key, settings.limits),
             Staff(settings, store, door, time.time),
         )
-        arranging = Arranging(settings, store, door, time.time, self._rounds.wake)
+        self._arranging = arranging = Arranging(settings, store, door, time.time, self._rounds.wake)
         guest = Capture(guest_app(portal, ways, key), settings)
         listeners = _guest_listeners(settings.web.port)
         if settings.firewall.backend != "memory":
@@ -252,10 +255,14 @@ class Daemon:
             self._stop.wait(60)
 
     def _alarms(self) -> list[Alarm]:
-        found = [*self._found, *self._places.alarms(time.time())]
+        found = [*self._found, *self._places.alarms(time.time()), *self._arranging.alarms()]
         if self._rounds.store_error:
             cure = "guests stay online, nobody new comes in; look at the disk of state_dir: df -h"
             found.append(Alarm(self._rounds.store_error, cure))
+        elif (left := room(self._settings.state_dir)) < LEAST_ROOM:
+            # Said before a write fails: while nobody is online, there may be none.
+            text = f"the disk of {self._settings.state_dir} has room for {amount(left)}"
+            found.append(Alarm(text, "without room, nobody new comes in; see: df -h, mount"))
         if lost := self._store.lost():
             rest = "the last backup and the kernel" if lost["backup"] else "what the kernel held"
             found.append(

@@ -29,6 +29,15 @@ def notify(state: str) -> None:
             logging.getLogger(__name__).warning("event=notify_failed error=%s", error)
 
 
+def room(folder: Path) -> int:
+    """Return the bytes that may still be written there: none where it is gone or read-only."""
+    try:
+        disk = os.statvfs(folder)
+    except OSError:
+        return 0
+    return 0 if disk.f_flag & os.ST_RDONLY else disk.f_bavail * disk.f_frsize
+
+
 def unix_listener(path: Path, mode: int) -> socket.socket:
     """Return the socket systemd passed (sd_listen_fds(3)), or a new one at ``path``.
 

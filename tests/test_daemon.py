@@ -19,6 +19,7 @@ import pytest
 from portald.daemon import Pool
 from portald.demo import phone
 from portald.demo.lab import end, until
+from portald.system import room
 
 SETTINGS = """
 name = "Lobby"
@@ -235,6 +236,24 @@ def test_a_damaged_database_is_set_aside(running: Running) -> None:
     assert done.returncode == 1
     assert "the database was lost" in done.stdout
     assert aside.name in done.stdout
+
+
+def test_status_tells_that_nobody_new_can_come_in(running: Running) -> None:
+    running.up()
+    until(lambda: running.ctl("status").returncode == 0, "not well at first")
+    assert running.ctl("groups", "delete", "SMS").returncode == 0
+    done = running.ctl("status")
+    assert done.returncode == 1
+    assert "no new guest of guest is let in: there is no group SMS" in done.stdout
+    assert running.ctl("groups", "set", "SMS").returncode == 0
+    assert running.ctl("plans", "set", "unlimited", "proof=email").returncode == 0
+    assert "nothing sends the e-mails of its plan" in running.ctl("status").stdout
+
+
+def test_room_on_a_disk(tmp_path: Path) -> None:
+    assert room(tmp_path) > 0
+    assert room(Path("/proc")) == 0
+    assert room(tmp_path / "gone") == 0
 
 
 def test_no_settings_at_all(tmp_path: Path) -> None:
