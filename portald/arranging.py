@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import date
 from typing import Any
 
 from portald import passwords, phone, plan
@@ -260,18 +261,27 @@ class Arranging:
     # Sessions -------------------------------------------------------------------------------
 
     def extend(self, session_id: int, seconds: int) -> Session | None:
-        """Give a live session more time than its plan does, or less; ``None`` if there is none."""
+        """Give a live session more time than its plan does, or less; ``None`` if there is none.
+
+        The session returned ends when it does now, by whichever limit comes first.
+        """
         if not self._store.extend(session_id, seconds):
             return None
         log.info("event=session_extended session=%d seconds=%d", session_id, seconds)
         self._wake()
-        return self._store.session(session_id)
+        session = self._store.session(session_id)
+        if session is None:
+            return None
+        terms = self._door.grant(session, self._store.plans(), self._clock())[1]
+        return replace(session, expires_at=terms.expires_at)
 
     def history(self, by: str, since: str, until: str, search: str = "") -> list[dict[str, Any]]:
         """Return what was used between two days by account, client, zone or day."""
         for day in (since, until):
-            if not re.fullmatch(r"\d{4}-\d\d-\d\d", day):
+            if not _is_day(day):
                 raise ConfigError(f"expected a day such as 2026-05-31, got {day!r}")
+        if since > until:
+            raise ConfigError(f"{since} is after {until}")
         if by not in ("account", "client", "zone", "day"):
             raise ConfigError(f"by: expected account, client, zone or day, got {by!r}")
         self._store.count_running(self._clock())
@@ -284,6 +294,13 @@ class Arranging:
     def who_had(self, address: str, at: float) -> list[Session]:
         """Return the sessions that had an address at a time: what the law may ask for."""
         return self._store.had_address(address, at)
+
+
+def _is_day(text: str) -> bool:
+    try:
+        return date.fromisoformat(text).isoformat() == text
+    except ValueError:
+        return False
 
 
 class _kept:

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from portald.ctl.arrange import _harmless
-from portald.ctl.words import moment, pairs, span
+from portald.ctl.words import minus_times, moment, pairs, span
 from portald.demo.lab import end
 from portald.errors import ConfigError
 from tests.test_daemon import Running, running  # noqa: F401, a fixture
@@ -186,7 +186,7 @@ def test_vouchers(venue: Running) -> None:
 def test_nobody_asks(venue: Running) -> None:
     assert out(venue, "approvals") == "Nobody asks to be let in.\n"
     assert "there is no request 7" in out(venue, "approvals", "refuse", "7", code=1)
-    assert "form stale" in out(venue, "approvals", "accept", "7", code=1)
+    assert "there is no request 7" in out(venue, "approvals", "accept", "7", code=1)
 
 
 def test_history_and_who(venue: Running) -> None:
@@ -199,11 +199,18 @@ def test_history_and_who(venue: Running) -> None:
     assert "online" in who
     assert "Nobody had 127.0.0.9" in out(venue, "who", "127.0.0.9", code=1)
     assert "Nobody had" in out(venue, "who", "127.0.0.1", "--at", "2020-01-01", code=1)
+    assert "Nobody had 2001:db8::1" in out(venue, "who", "2001:DB8:0::1", code=1), "as the store has it"
+    assert "expected an address" in out(venue, "who", "phone", code=1), "a typo is no alibi"
 
 
 def test_extending(venue: Running) -> None:
     (row,) = json.loads(out(venue, "sessions", "--json"))
-    assert "2h more" in out(venue, "extend", str(row["id"]), "2h")
+    assert "2h more, but nothing of its plan ends it" in out(venue, "extend", str(row["id"]), "2h")
+    out(venue, "plans", "set", "unlimited", "session=8h")
+    try:
+        assert "30m less, and ends in" in out(venue, "extend", str(row["id"]), "-30m")
+    finally:
+        out(venue, "plans", "set", "unlimited", "session=")
     assert out(venue, "extend", row["mac"].upper(), "30m")
     assert "no live session 999" in out(venue, "extend", "999", "2h", code=1)
     assert "expected a time" in out(venue, "extend", "256", "soon", code=1)
@@ -213,6 +220,8 @@ def test_words() -> None:
     assert pairs(["a=1", "b=x=y", "c="]) == {"a": "1", "b": "x=y", "c": ""}
     assert (span("2h"), span("-30m"), span("+1d")) == (7200, -1800, 86_400)
     assert moment("2026-05-31 18:00") - moment("2026-05-31") == 18 * 3600
+    assert minus_times(["extend", "-30m", "--json", "-h"]) == ["extend", " -30m", "--json", "-h"]
+    assert span(" -30m") == -1800
     for bad in ("x", "", "2026-13-01"):
         with pytest.raises(ConfigError):
             moment(bad)

@@ -17,13 +17,14 @@ from portald import __version__, config
 from portald.ctl import arrange, backup, entries, records, render, sms
 from portald.ctl.ask import Unreachable, ask
 from portald.ctl.show import print_json, print_line, print_table
+from portald.ctl.words import minus_times
 from portald.display import ago, amount, wait
 from portald.errors import ConfigError
 from portald.system import fail
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    options = _parser().parse_args(arguments)
+    options = _parser().parse_args(minus_times(sys.argv[1:] if arguments is None else arguments))
     try:
         return int(options.run(options))
     except Unreachable as error:

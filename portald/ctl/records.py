@@ -6,12 +6,15 @@ import argparse
 import sys
 import time
 from datetime import date, timedelta
+from ipaddress import ip_address
 from urllib.parse import quote
 
 from portald.ctl.ask import ask
-from portald.ctl.show import print_json, print_table
+from portald.ctl.show import print_json, print_line, print_table
 from portald.ctl.words import moment, span
 from portald.display import amount, wait
+from portald.errors import ConfigError
+from portald.units import Seconds
 
 BY = ("day", "account", "client", "zone")
 
@@ -24,7 +27,8 @@ def add_history(parser: argparse.ArgumentParser) -> None:
 
 
 def history(options: argparse.Namespace) -> int:
-    until = options.until or date.today().isoformat()
+    # The venue's today may be this machine's tomorrow.
+    until = options.until or (date.today() + timedelta(days=1)).isoformat()
     since = options.since or (date.today() - timedelta(days=30)).isoformat()
     query = f"by={options.by}&since={quote(since)}&until={quote(until)}&search={quote(options.of)}"
     rows = ask(options, "GET", f"/api/history?{query}")
@@ -51,7 +55,11 @@ def add_who(parser: argparse.ArgumentParser) -> None:
 
 def who(options: argparse.Namespace) -> int:
     at = moment(options.at) if options.at else time.time()  # noqa: TID251, a root
-    rows = ask(options, "GET", f"/api/who?address={quote(options.address)}&at={at}")
+    try:
+        address = str(ip_address(options.address.strip()))
+    except ValueError:
+        raise ConfigError(f"expected an address such as 10.77.0.50, got {options.address!r}") from None
+    rows = ask(options, "GET", f"/api/who?address={quote(address)}&at={at}")
     if options.json:
         print_json(rows)
         return 0 if rows else 1
@@ -62,7 +70,7 @@ def who(options: argparse.Namespace) -> int:
     columns = [
         ("SESSION", "id"), ("ACCOUNT", "number"), ("DEVICE", "mac"), ("FROM", "since"), ("UNTIL", "until"),
     ]  # fmt: skip
-    print_table(rows, columns, empty=f"Nobody had {options.address} then.")
+    print_table(rows, columns, empty=f"Nobody had {address} then.")
     return 0 if rows else 1
 
 
@@ -82,7 +90,12 @@ def extend(options: argparse.Namespace) -> int:
     if options.json:
         print_json(row)
     elif found:
-        print(f"Session {row['id']} has {options.time} more than its plan gives, if that has an end.")
+        change = f"{Seconds(abs(body['seconds']))} {'less' if body['seconds'] < 0 else 'more'}"
+        if (ends := row["expires_at"]) is None:
+            print_line(f"Session {row['id']} has {change}, but nothing of its plan ends it.")
+        else:
+            left = wait(max(0.0, ends - time.time()))  # noqa: TID251, a root
+            print_line(f"Session {row['id']} has {change}, and ends in {left}.")
     else:
         print(f"portalctl: no live session {options.which}; see: portalctl sessions", file=sys.stderr)
     return 0 if found else 1

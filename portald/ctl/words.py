@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import getpass
+import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from portald.errors import ConfigError
@@ -42,11 +43,17 @@ def moment(text: str) -> float:
 
 def span(text: str) -> int:
     """Return a time such as ``2h`` in seconds; with a minus sign it is less."""
+    text = text.strip()
     sign, rest = (-1, text[1:]) if text.startswith("-") else (1, text.removeprefix("+"))
     try:
         return sign * int(Seconds(rest))
     except ValueError as error:
         raise ConfigError(str(error)) from None
+
+
+def minus_times(words: Sequence[str]) -> list[str]:
+    """Return a command line in which a time such as ``-30m`` is not taken for an option."""
+    return [f" {word}" if re.match(r"-\d", word) else word for word in words]
 
 
 def subcommands(parser: argparse.ArgumentParser) -> argparse._SubParsersAction[argparse.ArgumentParser]:

@@ -174,7 +174,12 @@ def arranging_api(arranging: Arranging, vouchers: Vouchers, staff: Staff) -> Blu
         given = body()
         if given.get("granted") is not True:
             return gone(staff.refuse(number))
-        return jsonify(session_row(staff.approve(number, str(given.get("group") or ""))))
+        group = str(given.get("group") or "")
+        if group and group not in {each.name for each in arranging.groups()}:
+            raise ConfigError(f"there is no group {group!r}; see: portalctl groups")
+        if number not in {asked.id for asked in staff.waiting()}:
+            raise ConfigError(f"there is no request {number}; see: portalctl approvals")
+        return jsonify(session_row(staff.approve(number, group)))
 
     # Sessions and history -------------------------------------------------------------------
 

@@ -197,7 +197,8 @@ def test_guests_who_ask(operator: Operator, product: Product, phone: Client) -> 
     answer = operator.post(f"/api/approvals/{asked.id}", granted=True).json
     assert answer
     assert answer["mac"] == phone.mac
-    assert "form stale" in operator.refusal(f"/api/approvals/{asked.id}", granted=True)
+    assert "there is no request" in operator.refusal(f"/api/approvals/{asked.id}", granted=True)
+    assert "there is no group 'gold'" in operator.refusal("/api/approvals/9", granted=True, group="gold")
     assert operator.post(f"/api/approvals/{asked.id}", granted=False).status_code == 404
 
 
@@ -209,6 +210,8 @@ def test_history_and_who_had_an_address(operator: Operator, product: Product, ph
     assert (row["what"], row["up"], row["down"]) == ("+14…71", 10, 100)
     answer = operator.browser.get("/api/history?since=today&until=2023-11-30", environ_overrides=LOCAL)
     assert answer.status_code == 422
+    for days in ("since=2023-13-01&until=2023-12-01", "since=2023-12-02&until=2023-12-01"):
+        assert operator.browser.get(f"/api/history?{days}", environ_overrides=LOCAL).status_code == 422
     (found,) = operator.get(f"/api/who?address={phone.ip}&at={product.clock()}")
     assert (found["number"], found["mac"]) == (NUMBER, phone.mac)
     assert operator.get(f"/api/who?address={phone.ip}&at={product.clock() - 60}") == []
@@ -220,7 +223,9 @@ def test_history_and_who_had_an_address(operator: Operator, product: Product, ph
 def test_extending(operator: Operator, product: Product, phone: Client) -> None:
     operator.post("/api/plans/unlimited", session="1h")
     opened = product.log_in(phone)
-    assert operator.post(f"/api/sessions/{opened.id}/extend", seconds=600).status_code == 200
+    answer = operator.post(f"/api/sessions/{opened.id}/extend", seconds=600)
+    assert answer.json
+    assert answer.json["expires_at"] == opened.started_at + 4200, "told at once, not after a round"
     product.rounds.round()
     found = product.portal.status(phone)
     assert found is not None
