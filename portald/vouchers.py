@@ -52,6 +52,8 @@ class Vouchers:
             raise ConfigError(f"there is no group {group!r}; see: portalctl groups")
         if not 1 <= count <= MOST or not 1 <= uses <= 1000:
             raise ConfigError(f"from 1 to {MOST} vouchers, each for 1 to 1000 devices")
+        if expires_at is not None and expires_at <= self._clock():
+            raise ConfigError("nobody could use them: they would have expired already")
         batch = self._store.add_batch(group, uses, lasts, expires_at, note, self._clock())
         hashes = [self._sealed(self.code(batch, serial)) for serial in range(1, count + 1)]
         self._store.fill_batch(batch, hashes)

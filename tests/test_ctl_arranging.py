@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from portald.ctl.arrange import _harmless
-from portald.ctl.words import minus_times, moment, pairs, span
+from portald.ctl.words import last_day, last_moment, minus_times, moment, pairs, span
 from portald.demo.lab import end
 from portald.errors import ConfigError
 from tests.test_daemon import Running, running  # noqa: F401, a fixture
@@ -179,7 +179,12 @@ def test_vouchers(venue: Running) -> None:
     assert "can use batch" in out(venue, "vouchers", "withdraw", number)
     assert "withdrawn" in out(venue, "vouchers")
     assert "there is no batch 99" in out(venue, "vouchers", "show", "99", code=1)
+    assert "group SMS, withdrawn:" in out(venue, "vouchers", "show", number)
     assert "from 1 to" in out(venue, "vouchers", "make", "5001", code=1)
+    assert "from 1 to" in out(venue, "vouchers", "make", "0", code=1)
+    assert "from 1 to" in out(venue, "vouchers", "make", "1", "--uses", "0", code=1)
+    assert "expired already" in out(venue, "vouchers", "make", "1", "--expires", "2020-01-01", code=1)
+    assert "good until 2037-12-31:" in out(venue, "vouchers", "make", "1", "--expires", "2037-12-31")
     assert "there is no group" in out(venue, "vouchers", "make", "1", "--group", "gold", code=1)
 
 
@@ -222,6 +227,10 @@ def test_words() -> None:
     assert moment("2026-05-31 18:00") - moment("2026-05-31") == 18 * 3600
     assert minus_times(["extend", "-30m", "--json", "-h"]) == ["extend", " -30m", "--json", "-h"]
     assert span(" -30m") == -1800
+    assert last_moment("2026-12-31") == moment("2027-01-01"), "the last day is good to its end"
+    assert last_moment("2026-12-31 18:00") == moment("2026-12-31 18:00")
+    for text in ("2026-12-31", "2026-12-31 18:00:00"):
+        assert last_day(last_moment(text)) == text
     for bad in ("x", "", "2026-13-01"):
         with pytest.raises(ConfigError):
             moment(bad)

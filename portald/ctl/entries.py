@@ -10,7 +10,7 @@ from typing import Any
 
 from portald.ctl.ask import ask
 from portald.ctl.show import print_json, print_line, print_table
-from portald.ctl.words import moment, span, subcommands
+from portald.ctl.words import last_day, last_moment, span, subcommands
 from portald.display import ago, wait
 
 
@@ -69,7 +69,7 @@ def add_vouchers(parser: argparse.ArgumentParser, shared: argparse.ArgumentParse
     make.add_argument("--group", default="SMS", help="whose plan they give; else SMS")
     make.add_argument("--uses", type=int, default=1, help="devices that each is good for; else 1")
     make.add_argument("--lasts", help="how long each is good from its first use on, such as 1d")
-    make.add_argument("--expires", help="the day after which none is good, such as 2026-12-31")
+    make.add_argument("--expires", help="the last day on which any is good, such as 2026-12-31")
     make.add_argument("--note", default="")
     make.add_argument("--csv", action="store_true", help="print the codes as CSV")
     make.set_defaults(run=_make)
@@ -109,7 +109,7 @@ def _good(row: dict[str, Any]) -> str:
     if row["lasts"]:
         words.append(f"{wait(row['lasts'])} from the first use")
     if row["expires_at"]:
-        words.append(f"until {time.strftime('%Y-%m-%d', time.localtime(row['expires_at']))}")
+        words.append(f"until {last_day(row['expires_at'])}")
     return ", ".join(words) or "for ever"
 
 
@@ -117,7 +117,7 @@ def _make(options: argparse.Namespace) -> int:
     body = {
         "group": options.group, "count": options.count, "uses": options.uses, "note": options.note,
         "lasts": str(span(options.lasts)) + "s" if options.lasts else None,
-        "expires_at": moment(options.expires) if options.expires else None,
+        "expires_at": last_moment(options.expires) if options.expires else None,
     }  # fmt: skip
     return _codes(options, ask(options, "POST", "/api/vouchers", body))
 
@@ -137,7 +137,8 @@ def _codes(options: argparse.Namespace, batch: dict[str, Any]) -> int:
         writer.writerow(["batch", "serial", "code"])
         writer.writerows([batch["id"], serial, code] for serial, code in enumerate(batch["codes"], 1))
     else:
-        print_line(f"Batch {batch['id']}, group {batch['group']}, good {_good(batch)}:")
+        good = "withdrawn" if batch["withdrawn"] else f"good {_good(batch)}"
+        print_line(f"Batch {batch['id']}, group {batch['group']}, {good}:")
         for code in batch["codes"]:
             print(f"  {code}")
         print_line(f"To print them as cards, open /vouchers/{batch['id']} of the operator's page.")

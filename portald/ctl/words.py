@@ -7,7 +7,7 @@ import getpass
 import re
 import sys
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from portald.errors import ConfigError
 from portald.units import Seconds
@@ -49,6 +49,22 @@ def span(text: str) -> int:
         return sign * int(Seconds(rest))
     except ValueError as error:
         raise ConfigError(str(error)) from None
+
+
+def last_moment(text: str) -> float:
+    """Return when a date, or date and time, is over: a day counts to its end."""
+    at = moment(text)
+    if re.fullmatch(r"\d{4}-\d\d-\d\d", text):
+        at = (datetime.fromtimestamp(at) + timedelta(days=1)).timestamp()
+    return at
+
+
+def last_day(at: float) -> str:
+    """Return what ``last_moment`` reads as that moment: a day, if it is the end of one."""
+    then = datetime.fromtimestamp(at)
+    if then.time() == datetime.min.time():
+        return (then - timedelta(days=1)).date().isoformat()
+    return then.isoformat(" ", "seconds")
 
 
 def minus_times(words: Sequence[str]) -> list[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from datetime import datetime, timedelta, tzinfo
 from typing import Any
 
 from flask import Flask, abort, jsonify, redirect, render_template, request
@@ -159,6 +160,7 @@ def admin_app(
             "admin/vouchers.html",
             venue=portal.config.name,
             batch=found,
+            last=_last_day(found.expires_at, portal.config.tz),
             codes=[(code, picture(link(code))) for code in vouchers.codes(found)],
             url=portal.portal_address(),
         )
@@ -170,6 +172,16 @@ def admin_app(
 
 
 _STALE = "The page was old, or the session had ended. Look again."
+
+
+def _last_day(at: float | None, tz: tzinfo | None) -> str:
+    """Return until when a voucher is good, as it is printed on it; empty is for ever."""
+    if at is None:
+        return ""
+    then = datetime.fromtimestamp(at, tz)
+    if then.time() == datetime.min.time():
+        return (then - timedelta(days=1)).date().isoformat()
+    return f"{then:%Y-%m-%d %H:%M}"
 
 
 def _failing(latest: list[Challenge]) -> int:

@@ -141,8 +141,8 @@ def arranging_api(arranging: Arranging, vouchers: Vouchers, staff: Staff) -> Blu
         try:
             batch = vouchers.make(
                 str(given.get("group") or "SMS"),
-                int(given.get("count") or 1),
-                int(given.get("uses") or 1),
+                int(given.get("count", 1)),
+                int(given.get("uses", 1)),
                 int(Seconds(given["lasts"])) if given.get("lasts") else None,
                 moment(given["expires_at"]) if given.get("expires_at") else None,
                 str(given.get("note") or ""),

@@ -168,6 +168,8 @@ def test_vouchers_and_their_printed_page(operator: Operator, product: Product) -
     assert operator.get("/api/vouchers/1")["codes"] == made["codes"], "they can be printed again"
     page = operator.browser.get("/vouchers/1", environ_overrides=LOCAL).text
     assert page.count("<svg") == 3
+    assert page.count("Good for 24 hours from the first use on.") == 3, "each card says how long"
+    assert "from the first use on. Print this page" in page
     assert all(code in page for code in made["codes"])
     assert operator.browser.get("/vouchers/9", environ_overrides=LOCAL).status_code == 404
     assert "there is no group" in operator.refusal("/api/vouchers", group="gold", count=1)
