@@ -13,7 +13,7 @@ from portald.model import Client, End, Grant, Session, Spent
 from portald.plan import Plan
 from portald.ports import Clock, Firewall
 from portald.store import Store
-from portald.store.sessions import Opened
+from portald.store.opening import Opened
 
 log = logging.getLogger(__name__)
 

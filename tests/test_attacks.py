@@ -285,6 +285,7 @@ def test_free_e_mails_close_no_country_for_texts(product: Product) -> None:
 
 def test_a_challenge_never_has_the_texts_of_another(product: Product, phone: Client) -> None:
     product.portal.request_code(phone, NUMBER)
+    product.rounds.round()
     product.clock.move(3 * limits.DAY)
     product.rounds.round()
     assert product.store.challenges(9) == []

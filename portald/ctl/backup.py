@@ -7,7 +7,6 @@ import io
 import os
 import shutil
 import socket
-import sqlite3
 import tarfile
 import tempfile
 import time
@@ -90,10 +89,6 @@ def restore(options: argparse.Namespace) -> int:
                 part.chmod(0o600)
                 os.chown(part, owner.st_uid, owner.st_gid)
                 part.replace(state / name)
-    except sqlite3.Error as error:
-        raise ConfigError(
-            f"{options.file}: the database in it cannot be brought up to date: {error}"
-        ) from error
     except OSError as error:
         raise ConfigError(f"{state}: {error.strerror}; use sudo") from error
     if options.json:

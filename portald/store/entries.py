@@ -10,7 +10,7 @@ from portald.config import Zone
 from portald.errors import Reason, Refused
 from portald.model import Client, Sort
 from portald.store.accounts import account_of
-from portald.store.sessions import Opened, Sessions
+from portald.store.opening import Opened, Opening
 
 MOST_TOKENS = 50
 """Tokens kept of one account: it has fewer devices, and each of them uses one."""
@@ -46,7 +46,7 @@ class Approval:
     asked_at: float
 
 
-class Entries(Sessions):
+class Entries(Opening):
     """Each use of a voucher, and each decision, is settled in one transaction."""
 
     # Vouchers -------------------------------------------------------------------------------

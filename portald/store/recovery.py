@@ -17,6 +17,7 @@ from portald.errors import ConfigError, StoreError
 from portald.model import LAST_SESSION, End, Held, Sort
 from portald.store.accounts import account_of
 from portald.store.database import Database, told
+from portald.store.migrations import migrate
 from portald.store.sessions import Sessions, set_addresses
 
 log = logging.getLogger(__name__)
@@ -58,18 +59,22 @@ def prepare(path: Path, now: float) -> None:
 
 
 def mark_recovering(path: Path, lost: dict[str, object] | None = None) -> None:
-    """Have the first round believe the kernel: this database may be older than what goes on there."""
-    from portald.store.migrations import migrate
+    """Have the first round believe the kernel: this database may be older than what goes on there.
 
-    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-    with closing(sqlite3.connect(path)) as connection:
-        connection.execute("PRAGMA foreign_keys = ON")
-        migrate(connection)
-        facts = [("recovering", "1")] + ([("lost", json.dumps(lost))] if lost else [])
-        connection.executemany("INSERT OR REPLACE INTO facts (name, value) VALUES (?, ?)", facts)
-        connection.commit()
-        # In one file, which one rename puts in place.
-        connection.execute("PRAGMA journal_mode = DELETE")
+    Raises ``ConfigError`` if it cannot be brought up to date.
+    """
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute("PRAGMA foreign_keys = ON")
+            migrate(connection)
+            facts = [("recovering", "1")] + ([("lost", json.dumps(lost))] if lost else [])
+            connection.executemany("INSERT OR REPLACE INTO facts (name, value) VALUES (?, ?)", facts)
+            connection.commit()
+            # In one file, which one rename puts in place.
+            connection.execute("PRAGMA journal_mode = DELETE")
+    except sqlite3.Error as error:
+        raise ConfigError(f"{path} cannot be brought up to date: {error}") from error
 
 
 def _remove(path: Path) -> None:
