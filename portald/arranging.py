@@ -27,6 +27,7 @@ from portald.store.accounts import Device, Group
 log = logging.getLogger(__name__)
 
 _NAME = re.compile(r"[\w][\w .+@:-]{0,63}")
+_ADDRESS = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 _OURS = re.compile(r"(?:voucher \d+-|guest )\d+|(?:[0-9a-f]{2}:){5}[0-9a-f]{2}", re.IGNORECASE)
 """Names that portald gives: accounts of vouchers, of the staff's guests and of devices."""
 _MAC = re.compile(r"([0-9a-f]{2}:){5}[0-9a-f]{2}")
@@ -193,6 +194,8 @@ class Arranging:
             found["number"] = None
         if row.get("email"):
             found["email"] = str(row["email"]).strip().lower()
+            if not _ADDRESS.fullmatch(found["email"]):
+                raise ConfigError(f"email: {row['email']!r} is no e-mail address")
         elif "email" in row and not email:
             found["email"] = None
         if "password" in row:
@@ -319,7 +322,10 @@ class _kept:
 
 def _named(name: str) -> None:
     if not _NAME.fullmatch(name) or name != name.strip():
-        raise ConfigError(f"{name!r} cannot be a name: letters, digits and . _ + @ : - only, up to 64")
+        raise ConfigError(
+            f"{name!r} cannot be a name: letters, digits, spaces and . _ + @ : - only, up to 64,"
+            " a letter or digit first"
+        )
 
 
 def moment(given: Any) -> float:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from portald.ctl.arrange import _harmless
+from portald.ctl.arrange import _as_was, _harmless
 from portald.ctl.words import last_day, last_moment, minus_times, moment, pairs, span
 from portald.demo.lab import end
 from portald.errors import ConfigError
@@ -127,11 +127,49 @@ def test_import_and_export(venue: Running, tmp_path: Path) -> None:
         ("group\nSMS\n", "name is missing"),
         ("name,group\na1,SMS\na2,gold\n", "row 2: there is no group 'gold'"),
         ("name,password\na1,123\n", "a1: the password is too short"),
+        ("name,expires_at\na1,\na2,31.12.2026\n", "accounts.csv: row 2: expected a time"),
+        ("name,group\na1,SMS,more\n", "row 1: more cells than columns"),
+        ("name,email\na1,nonsense\n", "email: 'nonsense' is no e-mail address"),
     ):
         file.write_text(bad)
         assert why in out(venue, "accounts", "import", str(file), code=1)
     assert "a1" not in out(venue, "accounts"), "all or none"
     assert "No such file" in out(venue, "accounts", "import", "/nowhere.csv", code=1)
+
+
+def test_an_export_is_read_back_as_it_was(venue: Running, tmp_path: Path) -> None:
+    first, second = tmp_path / "first.csv", tmp_path / "second.csv"
+    first.write_text(
+        "name;note;blocked;expires_at\n-x@example.com;=1+1;no;2037-12-31\nzoë;it's 'so';yes;2037-01-01 08:00:00\n"
+    )
+    assert out(venue, "accounts", "import", str(first)) == "2 accounts made or changed.\n"
+    out(venue, "accounts", "export", str(first))
+    assert "'-x@example.com" in first.read_text(), "a spreadsheet must not take it for a formula"
+    out(venue, "accounts", "unblock", "zoë")
+    out(venue, "accounts", "import", str(first))
+    out(venue, "accounts", "export", str(second))
+    assert first.read_text() == second.read_text()
+    assert "zoë,SMS,,,yes,2037-01-01 08:00:00,it's 'so'" in second.read_text()
+    assert "2037-12-31" in second.read_text()
+    for name in ("-x@example.com", "zoë"):
+        out(venue, "accounts", "delete", "--", name)
+
+
+def test_names_that_are_none(venue: Running) -> None:
+    for command in (
+        ["plans", "set", ""],
+        ["groups", "set", ""],
+        ["accounts", "set", ""],
+        ["clients", "block", ""],
+    ):
+        assert "it is empty" in out(venue, *command, code=1)
+    for command in (["plans", "set", "a/b"], ["clients", "block", "a/b"]):
+        assert "there is a name with / in it" in out(venue, *command, code=1)
+    assert "there is no account 'zed'" in out(venue, "accounts", "block", "zed", code=1), (
+        "a typo blocks nobody"
+    )
+    assert "blocked" in out(venue, "accounts", "block", "+14155550188"), "before it was ever here"
+    assert out(venue, "accounts", "delete", "+14155550188")
 
 
 @pytest.mark.parametrize(
@@ -144,10 +182,13 @@ def test_import_and_export(venue: Running, tmp_path: Path) -> None:
         ("", ""),
         (None, ""),
         ("a=b", "a=b"),
+        ("'=1", "''=1"),
+        ("'so'", "'so'"),
     ],
 )
 def test_cells_that_are_formulas(cell: str | None, shown: str) -> None:
     assert _harmless(cell) == shown
+    assert _as_was(_harmless(cell)) == (cell or "")
 
 
 def test_devices(venue: Running) -> None:

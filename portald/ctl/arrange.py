@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import re
 import sys
 import time
 from pathlib import Path
@@ -13,7 +14,7 @@ from urllib.parse import quote
 from portald import passwords
 from portald.ctl.ask import ask
 from portald.ctl.show import print_json, print_line, print_table
-from portald.ctl.words import moment, pairs, secret, subcommands
+from portald.ctl.words import last_day, last_moment, pairs, secret, subcommands
 from portald.display import ago
 from portald.errors import ConfigError, Refused
 from portald.plan import HELP
@@ -49,7 +50,7 @@ def plans(options: argparse.Namespace) -> int:
 
 
 def _set_plan(options: argparse.Namespace) -> int:
-    plan = ask(options, "POST", f"/api/plans/{quote(options.name)}", pairs(options.changes))
+    plan = ask(options, "POST", f"/api/plans/{quote(options.name, safe='')}", pairs(options.changes))
     if options.json:
         print_json(plan)
     else:
@@ -86,7 +87,7 @@ def groups(options: argparse.Namespace) -> int:
 
 def _set_group(options: argparse.Namespace) -> int:
     body = {"plan": options.plan, "note": options.note}
-    group = ask(options, "POST", f"/api/groups/{quote(options.name)}", body)
+    group = ask(options, "POST", f"/api/groups/{quote(options.name, safe='')}", body)
     if options.json:
         print_json(group)
     else:
@@ -105,7 +106,8 @@ def add_accounts(parser: argparse.ArgumentParser, shared: argparse.ArgumentParse
     change = commands.add_parser(
         "set", parents=[shared], help="make an account, or change some of it",
         description="NAME is a user's, a number (+49…) or an e-mail address. Keys: group, number, email,"
-        " password (- asks for it, empty takes it away), blocked (yes or no), expires_at (a date), note.",
+        " password (- asks for it, empty takes it away), blocked (yes or no), expires_at (the last day,"
+        " or a time), note.",
     )  # fmt: skip
     change.add_argument("name")
     change.add_argument("changes", nargs="*", metavar="KEY=VALUE")
@@ -113,7 +115,7 @@ def add_accounts(parser: argparse.ArgumentParser, shared: argparse.ArgumentParse
     for verb, blocked in (("block", "yes"), ("unblock", "no")):
         one = commands.add_parser(verb, parents=[shared], help=f"{verb} an account, whatever its device")
         one.add_argument("name")
-        one.set_defaults(run=_set_account, changes=[f"blocked={blocked}"])
+        one.set_defaults(run=_block, blocked=blocked)
     _add_delete(commands, shared, "accounts", "an account with all that is known of it")
     bring = commands.add_parser(
         "import", parents=[shared], help="make or change accounts from a CSV file",
@@ -158,9 +160,20 @@ def _set_account(options: argparse.Namespace) -> int:
     if options.json:
         print_json(account)
     else:
-        state = "blocked" if account["blocked"] else "may go online"
+        over = "has expired" if _past(account["expires_at"]) else "may go online"
+        state = "blocked" if account["blocked"] else over
         print(f"{account['name']}, group {account['group']}: {state}.")
     return 0
+
+
+def _block(options: argparse.Namespace) -> int:
+    """Block or unblock: a number or address before it was ever here too, a name only if there is one."""
+    if not re.fullmatch(r"[+\d][\d ()/.-]+|.*@.*", options.name):
+        found = ask(options, "GET", f"/api/accounts?plain=1&limit=1000000&search={quote(options.name)}")
+        if options.name not in {row["name"] for row in found}:
+            raise ConfigError(f"there is no account {options.name!r}; see: portalctl accounts")
+    options.changes = [f"blocked={options.blocked}"]
+    return _set_account(options)
 
 
 def _row(row: dict[str, str]) -> dict[str, Any]:
@@ -172,7 +185,7 @@ def _row(row: dict[str, str]) -> dict[str, Any]:
             raise ConfigError(f"blocked: expected yes or no, got {row['blocked']!r}")
         found["blocked"] = words[row["blocked"].lower()]
     if row.get("expires_at"):
-        found["expires_at"] = moment(row["expires_at"])
+        found["expires_at"] = last_moment(row["expires_at"])
     if "password" in row:
         found["password"] = secret(row["password"])
     return found
@@ -181,16 +194,20 @@ def _row(row: dict[str, str]) -> dict[str, Any]:
 def _import(options: argparse.Namespace) -> int:
     try:
         with options.file.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
+            first = file.readline()
+            file.seek(0)
+            # Spreadsheets write semicolons where the comma is in numbers.
+            reader = csv.DictReader(file, delimiter=";" if ";" in first and "," not in first else ",")
             unknown = set(reader.fieldnames or ()) - set(FIELDS)
             if unknown or "name" not in (reader.fieldnames or ()):
                 what = f"unknown: {', '.join(sorted(map(str, unknown)))}" if unknown else "name is missing"
                 raise ConfigError(
                     f"{options.file}: the first line must name columns of {', '.join(FIELDS)}; {what}"
                 )
-            # An empty cell leaves things as they are.
-            rows = [_row({k: v for k, v in row.items() if k and v}) for row in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+            rows = _rows(reader, options.file)
+    except OSError as error:
+        raise ConfigError(f"{options.file}: {error.strerror}") from error
+    except (UnicodeDecodeError, csv.Error) as error:
         raise ConfigError(f"{options.file}: {error}") from error
     _seal(rows)
     try:
@@ -200,8 +217,27 @@ def _import(options: argparse.Namespace) -> int:
     if options.json:
         print_json({"count": done})
     else:
-        print(f"{done} accounts made or changed.")
+        print(f"{done} account{'' if done == 1 else 's'} made or changed.")
     return 0
+
+
+def _rows(reader: csv.DictReader[str], file: Path) -> list[dict[str, Any]]:
+    """Return an import's rows, or raise ``ConfigError`` with all that cannot be read."""
+    rows, problems = [], []
+    for position, cells in enumerate(reader, start=1):
+        try:
+            if None in cells:
+                raise ConfigError("more cells than columns")
+            # An empty cell leaves things as they are.
+            found = {key: value for key, value in cells.items() if value}
+            # What an export has made harmless is as it was; nobody exports a password.
+            plain = {key: value if key == "password" else _as_was(value) for key, value in found.items()}
+            rows.append(_row(plain))
+        except ConfigError as error:
+            problems.append(f"{file}: row {position}: {error}")
+    if problems:
+        raise ConfigError(problems)
+    return rows
 
 
 def _seal(rows: list[dict[str, Any]]) -> None:
@@ -236,9 +272,9 @@ def _export(options: argparse.Namespace) -> int:
     writer = csv.writer(out)
     writer.writerow(columns)
     for row in rows:
-        row["blocked"] = "yes" if row["blocked"] else ""
+        row["blocked"] = "yes" if row["blocked"] else "no"
         at = row["expires_at"]
-        row["expires_at"] = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at)) if at else ""
+        row["expires_at"] = last_day(at) if at else ""
         writer.writerow([_harmless(row[column]) for column in columns])
     if options.file:
         out.close()
@@ -249,8 +285,18 @@ def _export(options: argparse.Namespace) -> int:
 def _harmless(value: Any) -> Any:
     """Return a cell that no spreadsheet takes for a formula: guests choose some of them."""
     text = "" if value is None else str(value)
-    formula = text.startswith(("=", "@", "\t")) or (text[:1] in ("+", "-") and not text[1:].isdecimal())
-    return f"'{text}" if formula else text
+    return f"'{text}" if _is_formula(text) else text
+
+
+def _as_was(cell: str) -> str:
+    """Return what ``_harmless`` was given."""
+    return cell[1:] if cell.startswith("'") and _is_formula(cell) else cell
+
+
+def _is_formula(text: str) -> bool:
+    """Tell whether a cell is a formula, or one that was made harmless."""
+    bare = text.lstrip("'")
+    return bare.startswith(("=", "@", "\t")) or (bare[:1] in ("+", "-") and not bare[1:].isdecimal())
 
 
 def _add_delete(

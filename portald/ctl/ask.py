@@ -8,6 +8,7 @@ import json
 import socket
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from portald import config
 from portald.errors import ConfigError, PortaldError
@@ -33,6 +34,8 @@ def ask(options: argparse.Namespace, method: str, path: str, body: Any = None) -
 
     A body of its own may be refused by 400 and 404, which are answers too.
     """
+    if path.partition("?")[0].endswith("/"):
+        raise ConfigError("a name or number is missing: it is empty")
     admin_socket = config.load(options.config).admin_socket
     connection = _UnixConnection(admin_socket)
     headers = {"Accept": "application/json", "Content-Type": "application/json"}
@@ -53,6 +56,9 @@ def ask(options: argparse.Namespace, method: str, path: str, body: Any = None) -
         connection.close()
     if response.status in (422, 503) and "message" in answer:
         raise ConfigError(answer["message"])
+    if response.status == 404 and answer.get("error") == "not_found" and method != "GET":
+        asked = unquote(path.partition("/api/")[2])
+        raise ConfigError(f"{asked!r} cannot be: there is a name with / in it")
     if response.status >= 400 and response.status not in (400, 404):
         raise ConfigError(f"portald failed: {answer.get('error')}; see: journalctl -u portald")
     return answer

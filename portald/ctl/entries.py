@@ -7,6 +7,7 @@ import csv
 import sys
 import time
 from typing import Any
+from urllib.parse import quote
 
 from portald.ctl.ask import ask
 from portald.ctl.show import print_json, print_line, print_table
@@ -46,7 +47,7 @@ def clients(options: argparse.Namespace) -> int:
 
 def _judge(options: argparse.Namespace) -> int:
     body = {"verdict": options.verdict, "group": options.group, "zone": options.zone, "note": options.note}
-    device = ask(options, "POST", f"/api/clients/{options.mac}", body)
+    device = ask(options, "POST", f"/api/clients/{quote(options.mac, safe='')}", body)
     if options.json:
         print_json(device)
     else:
@@ -55,7 +56,7 @@ def _judge(options: argparse.Namespace) -> int:
 
 
 def _forget(options: argparse.Namespace) -> int:
-    answer = ask(options, "DELETE", f"/api/clients/{options.mac}")
+    answer = ask(options, "DELETE", f"/api/clients/{quote(options.mac, safe='')}")
     return _told(
         options, answer, f"{options.mac} is a device like any other.", f"no {options.mac}", "clients"
     )
