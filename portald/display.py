@@ -11,6 +11,9 @@ def wait(seconds: float) -> str:
     minutes = round(seconds / 60)
     if minutes <= 90:
         return f"{minutes} minutes"
+    if minutes < 12 * 60 and minutes % 60:  # rounded to hours, 91 minutes would be 2 hours
+        hours, rest = divmod(minutes, 60)
+        return f"{hours} hour{'s' if hours > 1 else ''} {rest} minute{'s' if rest > 1 else ''}"
     hours = round(minutes / 60)
     return f"{hours} hours" if hours < 48 else f"{round(hours / 24)} days"
 
@@ -18,7 +21,7 @@ def wait(seconds: float) -> str:
 def amount(count: float) -> str:
     """Return an amount of data with its unit, in powers of 1000 as tariffs have it."""
     for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
+        if round(count, 1) < 1000:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
         count /= 1000
     return f"{count:.1f} TB"

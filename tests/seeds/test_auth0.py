@@ -473,4 +473,4 @@ def a26_rules_of_codes(lab: Lab) -> None:
     assert "Too many wrong codes" in pages[-1]
     assert "Too many wrong codes" in guest.type(third)
     guest.post("/restart")
-    assert "Several texts were asked for on this device" in guest.ask(OTHER)
+    assert "Several codes were asked for on this device" in guest.ask(OTHER)

@@ -323,7 +323,7 @@ def w19_resend(lab: Lab) -> None:
     lab.provider.say(200)
     guest = lab.guest(lab.make("[otp]\nlength = 10\ntext = '{code}'\n" + CUSTOM))
     assert "Send a new code" in guest.ask(NUMBER)
-    assert "A text was asked for a moment ago" in guest.resend()
+    assert "A code was asked for a moment ago" in guest.resend()
     lab.clock.move(60)
     guest.resend()
     first, second = (text_of(request) for request in lab.provider.requests)

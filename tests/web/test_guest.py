@@ -379,6 +379,7 @@ def test_every_reason_and_outcome_has_its_sentence() -> None:
     with app.test_request_context():
         words: Any = app.jinja_env.get_template("guest/words.html").module
     assert set(words.reasons) == {str(reason) for reason in Reason} == {str(r) for r in STATUS}
+    assert set(words.mailed) == set(words.outcomes)
     assert set(words.outcomes) == {str(o) for o in Outcome if o is not Outcome.ACCEPTED}
 
 

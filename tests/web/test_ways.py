@@ -687,6 +687,8 @@ def test_a_code_by_e_mail(venue: Venue) -> None:
     page = phone.get("/code").text
     assert "gu…@example.org" in page
     assert MAIL not in page
+    assert "No e-mail yet?" in page
+    assert "Use another address" in page
     assert phone.post("/code", form=phone.form, code=venue.mails.code()).location == "/status"
     (session,) = venue.product.portal.sessions()
     assert (session.account.sort, session.account.email) == (Sort.EMAIL, MAIL)
