@@ -316,3 +316,7 @@ def _state(settings: Config) -> Iterator[Finding]:
         if not nearest.is_dir() or not os.access(nearest, os.W_OK):
             cure = f"mkdir -p {folder}; chown {settings.firewall.user} {folder}"
             yield Finding(Level.WARN, f"{name}: {folder} is not writable by you", cure)
+        elif name == "run_dir" and not folder.is_dir():
+            make = f"install -d -o {settings.firewall.user} {folder}"
+            cure = "systemd-tmpfiles --create" if folder == Path("/run/portald") else make
+            yield Finding(Level.FAIL, f"run_dir: there is no {folder}", cure)

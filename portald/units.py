@@ -23,7 +23,7 @@ class Amount(int):
             raise ValueError(f"expected {cls.expected}, got {value!r}")
         total = Decimal()
         for number, unit in parts:
-            if unit.lower() not in known and (unit or cls.units):
+            if unit.lower() not in known and (unit or cls.units) and (unit or Decimal(number)):
                 raise ValueError(f"expected {cls.expected}, got {value!r}")
             total += Decimal(number) * known.get(unit.lower(), 1)
         if total != int(total) or total >= 2**53:

@@ -292,6 +292,7 @@ def test_a_backup_is_taken_while_portald_runs_and_restored_when_it_does_not(
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     with tarfile.open(file) as archive:
         assert archive.getnames() == ["portald.db", "portald.key"]
+        assert {member.mode & 0o777 for member in archive} == {0o600}, "unpacked, the key is nobody else's"
     out(running, "accounts", "delete", "alice")
     assert "portald is running" in out(running, "restore", str(file), code=1)
     end(daemon)

@@ -207,6 +207,16 @@ def test_a_second_one_does_not_take_over_the_first(running: Running) -> None:
     assert "is this already running?" in errors
 
 
+def test_check_finds_what_portald_would_not_start_for(running: Running) -> None:
+    broken(running, f'run_dir = "{running.folder}"', f'run_dir = "{running.folder}/run"')
+    code, errors = ended(running.start())
+    assert (code, "run_dir: there is no" in errors) == (1, True)
+    check = running.ctl("check")
+    assert check.returncode == 1
+    assert f"FAIL  run_dir: there is no {running.folder}/run\n" in check.stdout
+    assert f"install -d -o portald {running.folder}/run" in check.stdout
+
+
 def test_a_state_dir_that_cannot_be(running: Running) -> None:
     (running.folder / "state").write_text("in the way")
     code, errors = ended(running.start())

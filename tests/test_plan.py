@@ -30,7 +30,7 @@ def at(text: str, tz: ZoneInfo = BERLIN) -> float:
 @pytest.mark.parametrize(
     ("kind", "text", "value"),
     [
-        (Seconds, "90", None), (Seconds, "90s", 90), (Seconds, "1h30m", 5400), (Seconds, "1 h 30 m", 5400),
+        (Seconds, "90", None), (Seconds, "0", 0), (Seconds, "90s", 90), (Seconds, "1h30m", 5400), (Seconds, "1 h 30 m", 5400),
         (Seconds, "2D", 172_800), (Seconds, "1.5h", 5400), (Seconds, "", None), (Seconds, "-1h", None),
         (Seconds, "1h x", None), (Seconds, "h", None), (Seconds, "1.0001s", None),
         (Bytes, "500MB", 5 * 10**8), (Bytes, "2gb", 2 * 10**9), (Bytes, "2.5 GB", 25 * 10**8),

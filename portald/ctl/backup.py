@@ -38,6 +38,8 @@ def backup(options: argparse.Namespace) -> int:
         if (why := fault(taken)) is not None:
             raise ConfigError(f"{database} is damaged: {why}; restart portald, which rebuilds it")
         shutil.copyfile(state / "portald.key", Path(folder) / "portald.key")
+        for name in NAMES:
+            (Path(folder) / name).chmod(0o600)  # as tar will unpack them
         part = options.file.with_name(options.file.name + ".part")
         try:
             with (
