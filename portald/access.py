@@ -9,7 +9,7 @@ from datetime import tzinfo
 
 from portald.errors import Reason, Refused
 from portald.hours import closes_at, opens_at
-from portald.model import Account, End, Grant, Held, Rate, Session, Spent
+from portald.model import Account, End, Grant, Held, Rate, Session, Sort, Spent
 from portald.periods import Today, today
 from portald.plan import Plan
 
@@ -54,7 +54,9 @@ def terms(plan: Plan, session: Session, spent: Spent, now: float, tz: tzinfo | N
         left = window if left is None else min(left, window)
         if window <= USED_UP:
             deadlines.append((now, End.VOLUME_USED))
-    if plan.idle is not None and session.granted_at is not None:
+    # A trusted device would be let in again at once: a new session each time, for months.
+    trusted = session.account.sort is Sort.DEVICE and session.verified
+    if plan.idle is not None and session.granted_at is not None and not trusted:
         left_at = max(session.active_at, session.granted_at) + plan.idle
         if left_at <= now:
             deadlines.append((now, End.IDLE))

@@ -462,3 +462,26 @@ def test_a_time_that_is_none_stops_no_round(product: Product, phone: Client, at:
     with pytest.raises(ConfigError, match="epoch seconds"):
         product.arranging.set_account(NUMBER, {"expires_at": at})
     assert product.rounds.round()
+
+
+def test_a_trusted_device_that_is_switched_off_is_one_session(product: Product, clock: Clock) -> None:
+    limit(product, idle="1m")
+    product.arranging.trust("02:aa:00:00:00:01")
+    for _ in range(60):
+        clock.move(5)
+        product.rounds.round()
+    (session,) = product.portal.sessions()
+    assert product.portal.ended() == []
+    assert product.inside() == {session.id}
+
+
+def test_the_devices_of_an_old_voucher_are_forgotten(product: Product, clock: Clock) -> None:
+    for n, lasts in enumerate((3600, None)):
+        client = product.table.join(f"10.77.0.{20 + n}", f"02:cc:00:00:01:{n:02x}")
+        batch = product.vouchers.make("SMS", 1, lasts=lasts)
+        product.vouchers.redeem(client, product.vouchers.codes(batch)[0])
+    clock.move(100 * 86_400)
+    product.rounds.round()
+    product.store.forget(clock(), clock() - 90 * 86_400)
+    (kept,) = rows(product.store, "SELECT mac FROM voucher_uses")
+    assert kept == ("02:cc:00:00:01:01",), "it is still good, for that device only"

@@ -191,7 +191,7 @@ class Recovery(Sessions, Database):
         )  # fmt: skip
         connection.execute(
             "INSERT INTO sessions (id, account_id, zone, mac, started_at, granted_at, active_at,"
-            " counted_at, up, down) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            " counted_at, up, down, verified) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)",
             (
                 found.session, account.id, found.zone, found.mac, started, now, now, now,
                 found.usage.up, found.usage.down,

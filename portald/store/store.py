@@ -36,6 +36,12 @@ class Store(Challenges, Callbacks, Entries, Ledger, Recovery):
             connection.execute("DELETE FROM approvals WHERE asked_at < ?", (challenges_before,))
             connection.execute("DELETE FROM texts WHERE at < ?", (sessions_before,))
             connection.execute("DELETE FROM tokens WHERE used_at < ?", (sessions_before,))
+            # Which devices used a voucher matters for as long as it is good.
+            connection.execute(
+                "DELETE FROM voucher_uses WHERE at < :before AND hash IN (SELECT v.hash FROM vouchers v"
+                " JOIN batches b ON b.id = v.batch_id LEFT JOIN accounts a ON a.id = v.account_id"
+                " WHERE b.withdrawn OR a.expires_at < :before)", {"before": sessions_before},
+            )  # fmt: skip
             old = "SELECT id FROM sessions WHERE ended_at < ?"
             connection.execute(f"DELETE FROM addresses WHERE session_id IN ({old})", (sessions_before,))
             connection.execute(f"DELETE FROM usage WHERE session_id IN ({old})", (sessions_before,))
