@@ -51,9 +51,13 @@ class Server:
 
     def serve(self, listener: socket.socket) -> None:
         """Accept connections until the listener is closed; each has a thread of its own."""
+        # A signal that comes just before the wait would else be noticed with the next connection only.
+        listener.settimeout(1)
         while True:
             try:
                 connection, _ = listener.accept()
+            except TimeoutError:
+                continue
             except OSError:
                 return
             uid = peer_uid(connection)
