@@ -11,6 +11,7 @@ import pwd
 import signal
 import socket
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -130,22 +131,33 @@ def _serve(settings: config.Config, firewall: Firewall) -> int:
     networks = {zone.name: zone.networks for zone in settings.zones}
     allowed = allowed_user(settings.firewall.user)
     listener = unix_listener(settings.firewall_socket, 0o660)
+    server = Server(firewall, networks, allowed)
+    when_told(lambda: server.stop(listener))
     firewall.setup()
     firewall.wait(0)  # from here on the backend watches its rules, whether portald asks or not
-    server = Server(firewall, networks, allowed)
 
-    def stop(*_: object) -> None:
-        # Raising here could be lost: in a destructor or a weak reference's callback Python ignores it.
-        listener.close()
-
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
     notify("READY=1")
     log.info("event=ready socket=%s", settings.firewall_socket)
     server.serve(listener)
     # The rules and the grants stay: guests stay online until their deadlines.
     log.info("event=stopped")
     return 0
+
+
+def when_told(end: Callable[[], None]) -> None:
+    """Call ``end`` at SIGTERM or SIGINT, in a thread; to be called before any other is started.
+
+    A handler would do it later: Python runs it when the main thread next has something to do, and
+    a signal that comes just before that waits for a connection is noticed with the next one only.
+    """
+    told = {signal.SIGTERM, signal.SIGINT}
+    signal.pthread_sigmask(signal.SIG_BLOCK, told)
+
+    def wait() -> None:
+        signal.sigwait(told)
+        end()
+
+    threading.Thread(target=wait, name="signals", daemon=True).start()
 
 
 def allowed_user(name: str) -> Callable[[int], bool]:

@@ -34,7 +34,7 @@ class RemoteFirewall:
         self._waits = _Connection(path)
 
     def setup(self) -> None:
-        self._writes.ask(WRITE_TIMEOUT, "setup")
+        self._writes.ask(READ_TIMEOUT, "setup")  # iptables may take seconds for it; no guest waits here
 
     def read(self) -> Mapping[int, Held]:
         _, rows = self._reads.exchange(READ_TIMEOUT, "read")

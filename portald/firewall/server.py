@@ -47,18 +47,18 @@ class Server:
         self._firewall = firewall
         self._networks = {zone: tuple(inside) for zone, inside in networks.items()}
         self._allowed = allowed
+        self._stopping = False
         self._room = threading.BoundedSemaphore(MOST_CONNECTIONS)
 
     def serve(self, listener: socket.socket) -> None:
-        """Accept connections until the listener is closed; each has a thread of its own."""
-        # A signal that comes just before the wait would else be noticed with the next connection only.
-        listener.settimeout(1)
+        """Accept connections until ``stop``, or the listener is shut down; each has a thread of its own."""
         while True:
             try:
                 connection, _ = listener.accept()
-            except TimeoutError:
-                continue
             except OSError:
+                return
+            if self._stopping:
+                connection.close()
                 return
             uid = peer_uid(connection)
             if not self._allowed(uid):
@@ -70,6 +70,16 @@ class Server:
                 _dismiss(connection, "refused: too many connections")
                 continue
             threading.Thread(target=self._converse, args=(connection,), daemon=True).start()
+
+    def stop(self, listener: socket.socket) -> None:
+        """Make ``serve`` return, by a connection of our own: systemd has this listener as well.
+
+        To shut it down would end it for the next helper too.
+        """
+        self._stopping = True
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as bell, contextlib.suppress(OSError):
+            bell.settimeout(5)
+            bell.connect(listener.getsockname())
 
     def _converse(self, connection: socket.socket) -> None:
         try:
