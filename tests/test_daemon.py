@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import os
 import re
@@ -90,9 +92,14 @@ class Running:
         assert self.post("/code", code=texts[0]["body"][:6])["location"] == "/status"
 
 
+_PORTS = itertools.count(20_000 + 4_000 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]))
+
+
 def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
+    """Return a port that nobody else takes meanwhile: neither another worker, nor the kernel for a client."""
+    while True:
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", next(_PORTS))) as probe:
+            return int(probe.getsockname()[1])
 
 
 def opens(port: int) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from flask import Blueprint, abort, jsonify, request
+from flask import Blueprint, jsonify, request
 
 from portald import phone
 from portald.arranging import Arranging, moment
@@ -16,6 +16,7 @@ from portald.staff import Staff
 from portald.store.entries import Batch
 from portald.units import Seconds
 from portald.vouchers import Vouchers
+from portald.web.common import json_object, only_json
 from portald.web.rows import session_row
 
 MOST_BODY = 16 * 2**20
@@ -38,16 +39,10 @@ def arranging_api(arranging: Arranging, vouchers: Vouchers, staff: Staff) -> Blu
         return jsonify(error=error.reason.value, message=message), 422
 
     @api.before_request
-    def only_json() -> None:
+    def large() -> None:
         request.max_content_length = MOST_BODY
-        if request.method == "POST" and not request.is_json:  # a form of another site cannot send this
-            abort(415, "Send application/json.")
 
-    def body() -> dict[str, Any]:
-        given = request.get_json(silent=True)
-        if not isinstance(given, dict):
-            raise ConfigError("send a JSON object")
-        return given
+    api.before_request(only_json)
 
     def gone(found: bool) -> Any:
         return jsonify(deleted=found), 200 if found else 404
@@ -60,7 +55,7 @@ def arranging_api(arranging: Arranging, vouchers: Vouchers, staff: Staff) -> Blu
 
     @api.post("/plans/<name>")
     def set_plan(name: str) -> Any:
-        return jsonify(_plan(arranging.set_plan(name, body())))
+        return jsonify(_plan(arranging.set_plan(name, json_object())))
 
     @api.delete("/plans/<name>")
     def delete_plan(name: str) -> Any:
@@ -72,7 +67,7 @@ def arranging_api(arranging: Arranging, vouchers: Vouchers, staff: Staff) -> Blu
 
     @api.post("/groups/<name>")
     def set_group(name: str) -> Any:
-        given = body()
+        given = json_object()
         _only(given, "plan", "note")
         return jsonify(dataclasses.asdict(arranging.set_group(name, given.get("plan"), given.get("note"))))
 
@@ -92,14 +87,14 @@ def arranging_api(arranging: Arranging, vouchers: Vouchers, staff: Staff) -> Blu
 
     @api.post("/accounts")
     def set_accounts() -> Any:
-        rows = body().get("rows")
+        rows = json_object().get("rows")
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
             raise ConfigError("rows: expected a list of objects")
         return jsonify(count=arranging.set_accounts(rows))
 
     @api.post("/accounts/<path:name>")
     def set_account(name: str) -> Any:
-        return jsonify(_account(arranging.set_account(name, body()), plain=False))
+        return jsonify(_account(arranging.set_account(name, json_object()), plain=False))
 
     @api.delete("/accounts/<path:name>")
     def delete_account(name: str) -> Any:
@@ -113,7 +108,7 @@ def arranging_api(arranging: Arranging, vouchers: Vouchers, staff: Staff) -> Blu
 
     @api.post("/clients/<mac>")
     def set_client(mac: str) -> Any:
-        given = body()
+        given = json_object()
         _only(given, "verdict", "group", "zone", "note")
         note = str(given.get("note") or "")
         if given.get("verdict") == "blocked":
@@ -136,7 +131,7 @@ def arranging_api(arranging: Arranging, vouchers: Vouchers, staff: Staff) -> Blu
 
     @api.post("/vouchers")
     def make_batch() -> Any:
-        given = body()
+        given = json_object()
         _only(given, "group", "count", "uses", "lasts", "expires_at", "note")
         try:
             batch = vouchers.make(
@@ -171,7 +166,7 @@ def arranging_api(arranging: Arranging, vouchers: Vouchers, staff: Staff) -> Blu
 
     @api.post("/approvals/<int:number>")
     def decide(number: int) -> Any:
-        given = body()
+        given = json_object()
         if given.get("granted") is not True:
             return gone(staff.refuse(number))
         group = str(given.get("group") or "")
@@ -186,7 +181,7 @@ def arranging_api(arranging: Arranging, vouchers: Vouchers, staff: Staff) -> Blu
     @api.post("/sessions/<int:number>/extend")
     def extend(number: int) -> Any:
         try:
-            seconds = int(body().get("seconds", 0))
+            seconds = int(json_object().get("seconds", 0))
         except (TypeError, ValueError) as error:
             raise ConfigError("seconds: expected a whole number") from error
         if abs(seconds) > MOST_EXTENDED:

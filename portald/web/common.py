@@ -9,11 +9,11 @@ import time
 from http import HTTPStatus
 from typing import Any
 
-from flask import Flask, Response, g, jsonify, render_template, request
+from flask import Flask, Response, abort, g, jsonify, render_template, request
 from werkzeug.exceptions import HTTPException
 
 from portald.display import ago, amount, wait
-from portald.errors import Reason, Refused
+from portald.errors import ConfigError, Reason, Refused
 from portald.system import our_files
 
 STATUS = {
@@ -101,6 +101,20 @@ def wants_json() -> bool:
         return True  # programs only; few of them say what they accept
     best = request.accept_mimetypes.best_match(["text/html", "application/json"])
     return best == "application/json"
+
+
+def only_json() -> None:
+    """Refuse a POST that a form of another site could send: it has no such type."""
+    if request.method == "POST" and not request.is_json:
+        abort(415, "Send application/json.")
+
+
+def json_object() -> dict[str, Any]:
+    """Return the object that was sent; raise ``ConfigError`` if it is none."""
+    given = request.get_json(silent=True)
+    if not isinstance(given, dict):
+        raise ConfigError("send a JSON object")
+    return given
 
 
 def refusal(refused: Refused, page: str, **context: Any) -> tuple[Response | str, int, dict[str, str]]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from flask import Blueprint, abort, jsonify, request
+from flask import Blueprint, jsonify, request
 
 from portald.errors import ConfigError
 from portald.texting import Texting
+from portald.web.common import json_object, only_json
 
 
 def sms_api(texting: Texting) -> Blueprint:
@@ -19,16 +20,7 @@ def sms_api(texting: Texting) -> Blueprint:
     def refused(error: ConfigError) -> Any:
         return jsonify(error="refused", message=str(error)), 422
 
-    @api.before_request
-    def only_json() -> None:
-        if request.method == "POST" and not request.is_json:  # a form of another site cannot send this
-            abort(415, "Send application/json.")
-
-    def body() -> dict[str, Any]:
-        given = request.get_json(silent=True)
-        if not isinstance(given, dict):
-            raise ConfigError("send a JSON object")
-        return given
+    api.before_request(only_json)
 
     def show(name: str, look: Callable[[], Any]) -> None:
         api.add_url_rule(f"/{name}", f"show_{name}", lambda: jsonify(look()))
@@ -41,7 +33,7 @@ def sms_api(texting: Texting) -> Blueprint:
 
     @api.post("/test")
     def test() -> Any:
-        given = body()
+        given = json_object()
         provider, carrier = given.get("provider"), str(given.get("carrier") or "")
         answer = texting.test(str(given.get("number", "")), provider and str(provider), carrier)
         # A program reads the same here as where it would ask Auth0.
@@ -49,7 +41,7 @@ def sms_api(texting: Texting) -> Blueprint:
 
     @api.post("/limits")
     def limits() -> Any:
-        given = body()
+        given = json_object()
         for key, kind in (("set", dict), ("open", list), ("close", list), ("forget", list)):
             if not isinstance(given.get(key, kind()), kind):
                 raise ConfigError(f"{key}: expected {'an object' if kind is dict else 'a list'}")

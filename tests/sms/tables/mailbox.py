@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
+import dataclasses
 
-from portald.schema import Secret
 from portald.sms.mailbox import Mailbox
-from tests.sms.tables import TOKEN
+from tests.sms.tables import email
+from tests.sms.tables.email import PLAIN, ROWS, SECRETS
 
-PLAIN = False
-SECRETS = [TOKEN]
+__all__ = ["PLAIN", "ROWS", "SECRETS"]
 
 
 def make(url: str, timeout: float = 5) -> Mailbox:
-    return Mailbox(
-        host=urlsplit(url).hostname or "",
-        port=urlsplit(url).port or 25,
-        security="none",
-        user="portald",
-        password=Secret(TOKEN),
-        sender="wifi@example.net",
-        timeout=timeout,
-    )
-
-
-# In the server's codes; what it says is in the tests.
-ROWS = {
-    "accepted": (250, "<an id of our own>"),
-}
+    server = email.make(url, timeout)
+    fields = {field.name: getattr(server, field.name) for field in dataclasses.fields(server)}
+    del fields["carriers_file"]
+    return Mailbox(**fields)
