@@ -24,6 +24,7 @@ from portald.phone import national
 from portald.schema import Secret, build
 from portald.sms.carriers import load
 from portald.sms.email import Email, address, compose
+from portald.sms.mailbox import Mailbox as Codes
 from tests.sms.tables import CODE, NUMBER, TEXT, TOKEN
 from tests.sms.test_payload import nasty
 
@@ -155,6 +156,26 @@ def failure(email: Email, sent: Text | None = None) -> SmsError:
     for secret in (CODE, DIGITS, TOKEN):
         assert secret not in caught.value.words
     return caught.value
+
+
+# Codes to the guests' own mailboxes -------------------------------------------------------------
+
+
+def test_a_code_to_a_mailbox(serve: Serve) -> None:
+    mailbox = serve()
+    table = {"host": "127.0.0.1", "port": mailbox.port, "security": "none", "sender": "wifi@lobby.example"}
+    sender = build(Codes, {**table, "subject": "Ihr WLAN-Code für heute"})
+    message_id = sender.send(text(to="guest+wifi@example.org"))
+    (envelope,) = mailbox.envelopes
+    assert envelope.rcpt_tos == ["guest+wifi@example.org"]
+    message = message_from_bytes(envelope.content, policy=policy.SMTP)
+    assert (message["Subject"], message["Message-ID"]) == ("Ihr WLAN-Code für heute", message_id)
+    assert message.get_content() == f"{TEXT}\r\n"
+    for nobody in (NUMBER, "a@b@c", "x@example.org\r\nBCC: y@example.org", "<x@example.org>", ""):
+        with pytest.raises(SmsError) as refused:
+            sender.send(text(to=nobody))
+        assert (refused.value.outcome, refused.value.of_number) == (Outcome.INVALID_NUMBER, True)
+    assert len(mailbox.envelopes) == 1
 
 
 # What it gets ----------------------------------------------------------------------------------
