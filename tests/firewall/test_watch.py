@@ -125,10 +125,7 @@ def test_broken_messages_are_the_end_of_the_message() -> None:
     assert list(watch.messages(b"\x10\0\0\0\x20\0" + b"\0" * 10)) == [(32, b"")]
 
 
-ACROSS = [
-    "remote-memory",
-    *(pytest.param(f"remote-{name}", marks=pytest.mark.lab) for name in ("nftables", "iptables")),
-]
+ACROSS = ["remote-memory", pytest.param("remote-nftables", marks=pytest.mark.lab)]
 
 
 @pytest.mark.parametrize("firewall", ACROSS, indirect=True)

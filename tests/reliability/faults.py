@@ -89,7 +89,7 @@ def both_stopped_and_started(hotel: Hotel) -> None:
     hotel.supervised = False
     for which in ("daemon", "helper"):
         hotel.kill(which, signal.SIGTERM)
-        getattr(hotel.venue, which).wait(20)
+        getattr(hotel.venue, which).wait(60)
     time.sleep(1)
     hotel.supervised = True
 
@@ -215,7 +215,7 @@ def _stopped(hotel: Hotel) -> Iterator[None]:
     """Have the daemon dead for a while: nobody else may write its file meanwhile."""
     hotel.supervised = False
     hotel.kill("daemon")
-    hotel.venue.daemon.wait(20)  # type: ignore[union-attr]
+    hotel.venue.daemon.wait(60)  # type: ignore[union-attr]
     try:
         yield
     finally:

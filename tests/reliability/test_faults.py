@@ -13,7 +13,7 @@ from tests.reliability.hotel import Hotel
 
 pytestmark = pytest.mark.lab
 
-KILLS = {"nftables": 200, "iptables": 40}
+KILLS = {"nftables": 200, "iptables": 30}
 """``make reliability`` kills two hundred times on each; the code that differs is the helper's."""
 
 
