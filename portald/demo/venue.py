@@ -172,8 +172,8 @@ class Venue:
         self.gateway.run("nft", "add chain ip venue out { type nat hook postrouting priority srcnat; }")
         self.gateway.run("nft", "add rule ip venue out oifname wan masquerade")
 
-    def serve_guests(self) -> None:
-        """Start the gateway's DHCP, DNS and router advertisements."""
+    def serve_guests(self, *more: str) -> None:
+        """Start the gateway's DHCP, DNS and router advertisements, with more lines of dnsmasq's settings."""
         self._dnsmasq(
             self.gateway,
             "interface=br-guest",
@@ -188,6 +188,7 @@ class Venue:
             f"dhcp-leasefile={self.scratch}/leases",
             "dhcp-no-override",
             "no-ping",
+            *more,
         )
 
     def _dnsmasq(self, host: Host, *options: str) -> None:
