@@ -173,7 +173,7 @@ class Venue:
         self.gateway.run("nft", "add rule ip venue out oifname wan masquerade")
 
     def serve_guests(self, *more: str) -> None:
-        """Start the gateway's DHCP, DNS and router advertisements, with more lines of dnsmasq's settings."""
+        """Start the gateway's DHCP, DNS and router advertisements; ``more`` goes to dnsmasq."""
         self._dnsmasq(
             self.gateway,
             "interface=br-guest",
