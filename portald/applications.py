@@ -267,7 +267,7 @@ def _template(body: Mapping[str, Any]) -> str:
         try:
             if not isinstance(template, str) or len(template) > 640 or "\0" in template:
                 raise ConfigError("at most 640 characters of text")
-            filled = texts.macros(template)({"code": "\0", "name": "", "minutes": ""})
+            filled = texts.macros(template, link=False)({"code": "\0", "name": "", "minutes": ""})
         except ConfigError as error:
             raise ApiError(400, "invalid_param", 2006, f"template: {error}") from None
         if "\0" not in filled:

@@ -12,8 +12,10 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from portald.errors import ConfigError
+from portald.languages import NAMES
 from portald.model import Kind, Policy
 from portald.schema import Secret, build, one_of, setting, split_url, table
+from portald.theme import Theme
 
 DEFAULT_PATH = Path("/etc/portald/portald.toml")
 
@@ -36,6 +38,9 @@ class Zone:
     known_only: bool = setting("whether only numbers and addresses get a code that an account has", False)
     reset: str = setting("how a forgotten password is set anew: none, sms, email or both", "none")
     reset_providers: tuple[str, ...] = setting("providers for that, by name; none named is all", ())
+    terms: Path | None = setting("terms of use that guests agree to: a text; terms.de.txt is in German", None)
+    privacy: Path | None = setting("what becomes of guests' data: a text, likewise", None)
+    theme: Theme = setting("the look of this zone's pages, as in [theme]", Theme())
 
     def __post_init__(self) -> None:
         if not self.networks:
@@ -72,7 +77,8 @@ class Otp:
         "seconds between two texts to a number; doubles with each, a day without forgets", 60, 10, 3600
     )
     text: str = setting(
-        "the text; {code}, {name} and {minutes} are filled in, {{pin}} and @@password@@ as well",
+        "the text; {code}, {name}, {minutes} and {link}, which opens the portal with the code filled in,"
+        " are replaced, {{pin}} and @@password@@ as well",
         "{code} is your {name} Wi-Fi code. It is good for {minutes} minutes.",
     )
     language: str = setting("the language that text is in", "en")
@@ -141,8 +147,13 @@ class Web:
     port: int = setting("where portald listens; port 80 of the gateway leads here", 8080, 1, 65535)
     url: str | None = setting("the portal's address for guests, if not http://GATEWAY/", None)
     threads: int = setting("requests answered at a time", 12, 2, 64)
+    languages: tuple[str, ...] = setting(
+        "languages of the pages; who reads none of them gets the first; empty is all there are", ()
+    )
 
     def __post_init__(self) -> None:
+        for language in self.languages:
+            one_of("languages", language, tuple(NAMES))
         if self.url is None:
             return
         parts = split_url(self.url)
@@ -261,6 +272,7 @@ class Config:
     keep_days: int = setting("days after which ended sessions and their numbers are deleted", 90, 1)
     numbers: Numbers = setting("the [numbers] table", Numbers())
     web: Web = setting("the [web] table", Web())
+    theme: Theme = setting("the [theme] table", Theme())
     firewall: Firewall = setting("the [firewall] table", Firewall())
     garden: Garden = setting("the [garden] table", Garden())
     sms: tuple[dict[str, Any], ...] = field(
@@ -298,12 +310,21 @@ class Config:
         return ZoneInfo(self.timezone) if self.timezone else None
 
     @property
+    def languages(self) -> tuple[str, ...]:
+        """The languages of the pages; the first is for who reads none of them."""
+        return self.web.languages or tuple(NAMES)
+
+    @property
     def firewall_socket(self) -> Path:
         return self.run_dir / "firewall.sock"
 
     @property
     def admin_socket(self) -> Path:
         return self.run_dir / "admin.sock"
+
+    def theme_of(self, zone: Zone) -> Theme:
+        """Return the look of a zone's pages."""
+        return zone.theme.over(self.theme)
 
     def zone_of(self, ip: IPv4Address) -> Zone | None:
         """Return the zone whose networks hold an address."""

@@ -18,6 +18,7 @@ from portald import __version__, config, phone, sms
 from portald.applications import Applications
 from portald.arranging import Arranging
 from portald.config import Config
+from portald.consent import Consent
 from portald.display import amount
 from portald.door import Door
 from portald.errors import ConfigError, PortaldError
@@ -172,7 +173,9 @@ class Daemon:
             Staff(settings, store, door, time.time),
         )
         self._arranging = arranging = Arranging(settings, store, door, time.time, self._rounds.wake)
-        guest = Capture(guest_app(portal, ways, key), settings)
+        guest = Capture(
+            guest_app(portal, ways, Consent(settings, store, time.time), key), settings
+        )
         listeners = _guest_listeners(settings.web.port)
         if settings.firewall.backend != "memory":
             remember_macs(listeners)

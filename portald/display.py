@@ -2,29 +2,43 @@
 
 from __future__ import annotations
 
+from gettext import NullTranslations
 
-def wait(seconds: float) -> str:
+_ENGLISH = NullTranslations()
+
+
+def wait(seconds: float, language: NullTranslations = _ENGLISH) -> str:
     """Return a span of time in words."""
+    ngettext = language.ngettext
     whole = int(seconds + 0.999)
     if whole <= 90:
-        return f"{whole} second" + ("s" if whole != 1 else "")
+        return ngettext("%(num)s second", "%(num)s seconds", whole) % {"num": whole}
     minutes = round(seconds / 60)
+    hours, rest = divmod(minutes, 60)
     if minutes <= 90:
-        return f"{minutes} minutes"
-    if minutes < 12 * 60 and minutes % 60:  # rounded to hours, 91 minutes would be 2 hours
-        hours, rest = divmod(minutes, 60)
-        return f"{hours} hour{'s' if hours > 1 else ''} {rest} minute{'s' if rest > 1 else ''}"
-    hours = round(minutes / 60)
-    return f"{hours} hours" if hours < 48 else f"{round(hours / 24)} days"
+        hours, rest = 0, minutes
+    elif minutes >= 12 * 60 or not rest:  # rounded to hours, 91 minutes would be 2 hours
+        hours, rest = round(minutes / 60), 0
+    if hours >= 48:
+        days = round(hours / 24)
+        return ngettext("%(num)s day", "%(num)s days", days) % {"num": days}
+    words = []
+    if hours:
+        words.append(ngettext("%(num)s hour", "%(num)s hours", hours) % {"num": hours})
+    if rest:
+        words.append(ngettext("%(num)s minute", "%(num)s minutes", rest) % {"num": rest})
+    return " ".join(words)
 
 
-def amount(count: float) -> str:
+def amount(count: float, language: NullTranslations = _ENGLISH) -> str:
     """Return an amount of data with its unit, in powers of 1000 as tariffs have it."""
-    for unit in ("B", "kB", "MB", "GB"):
+    shown, unit = f"{count:.0f}", "B"
+    for bigger in ("kB", "MB", "GB", "TB"):
         if round(count, 1) < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+            break
         count /= 1000
-    return f"{count:.1f} TB"
+        shown, unit = f"{count:.1f}", bigger
+    return f"{shown.replace('.', language.pgettext('decimal separator', '.'))} {unit}"
 
 
 def ago(seconds: float) -> str:

@@ -65,6 +65,14 @@ class Door:
         log.info("event=session_reopened session=%d mac=%s", again.id, again.mac)
         return again
 
+    def prolong(self, session: int, extra: int) -> None:
+        """Give a live session more time than its plan does; the next round tells the kernel."""
+        with self._turn:
+            changed = self._store.last_until(session, extra)
+        if changed:
+            log.info("event=session_prolonged session=%d extra=%d", session, extra)
+            self._wake()
+
     def end(self, reasons: Mapping[int, End]) -> list[int]:
         """End sessions at once; return those that were live."""
         with self._turn:

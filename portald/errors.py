@@ -55,6 +55,7 @@ class Reason(StrEnum):
     VOUCHER_USED = "voucher_used"
     BUSY = "busy"
     FORM_STALE = "form_stale"
+    NOT_AGREED = "not_agreed"
 
 
 class PortaldError(Exception):

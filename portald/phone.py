@@ -29,10 +29,14 @@ TOGETHER = {
 }
 
 
-def read(typed: str, numbers: Numbers) -> str:
-    """Return a typed number as E.164; raise ``Refused`` with the reason it cannot have a text."""
+def read(typed: str, numbers: Numbers, country: str = "") -> str:
+    """Return a typed number as E.164; raise ``Refused`` with the reason it cannot have a text.
+
+    Without its country code it is one of ``country``, or of the venue's own.
+    """
+    home = country if country in phonenumbers.SUPPORTED_REGIONS else numbers.country
     try:
-        number = phonenumbers.parse(typed[:64], numbers.country)
+        number = phonenumbers.parse(typed[:64], home)
     except NumberParseException:
         raise Refused(Reason.NUMBER_UNREADABLE) from None
     if number.extension or not phonenumbers.is_valid_number(number):
@@ -69,6 +73,13 @@ def is_at_home(country: str, numbers: Numbers) -> bool:
 def is_in(number: str, place: str) -> bool:
     """Tell whether a number belongs to a country (``"FR"``) or begins so (``"+4477"``)."""
     return number.startswith(place) if place.startswith("+") else region(number) in _together([place])
+
+
+def countries(numbers: Numbers) -> list[str]:
+    """Return the countries whose numbers are welcome (ISO codes), the venue's own first."""
+    welcome = _together(numbers.allowed) if numbers.allowed else set(phonenumbers.SUPPORTED_REGIONS)
+    own = [numbers.country] if numbers.country in welcome else []
+    return own + sorted(welcome - {numbers.country})
 
 
 def calling_code(country: str) -> str:

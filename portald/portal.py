@@ -51,6 +51,7 @@ class Asking:
     language: str = ""
     agent: str = ""
     carrier: str = ""
+    country: str = ""
 
 
 class Portal:
@@ -163,10 +164,13 @@ class Portal:
     def carrier(self, key: str) -> Carrier | None:
         return self._routes.carriers().get(key) if key else None
 
-    def contact(self, typed: str) -> str:
-        """Return a typed number as E.164, or a mail address; raise ``Refused`` if it is neither."""
+    def contact(self, typed: str, country: str = "") -> str:
+        """Return a typed number as E.164, or a mail address; raise ``Refused`` if it is neither.
+
+        ``country`` is the one that the guest chose, for numbers without their country code.
+        """
         if "@" not in typed:
-            return phone.read(typed, self.config.numbers)
+            return phone.read(typed, self.config.numbers, country)
         address = typed.strip()
         if not _ADDRESS.fullmatch(address):
             raise Refused(Reason.EMAIL_INVALID)
@@ -205,7 +209,7 @@ class Portal:
         """
         self._store.refuse_blocked(client)
         zone, plan = self.zone(client), self.plan(client)
-        contact = self.contact(typed)
+        contact = self.contact(typed, asking.country)
         if asking.carrier and asking.carrier not in {carrier.key for carrier in self.carriers()[0]}:
             raise Refused(Reason.CARRIER_CLOSED)
         if plan is None:
@@ -290,14 +294,14 @@ class Portal:
         sort = Sort.EMAIL if "@" in challenge.number else Sort.NUMBER
         return self._door.let_in(lambda now: self._store.open_proven(challenge, sort, client, group, now))
 
-    def admit(self, client: Client, typed: str) -> Session:
+    def admit(self, client: Client, typed: str, country: str = "") -> Session:
         """Let the client in without a code: ``format_only``, or a plan that asks for no proof."""
         plan, group = self.plan(client), self.zone(client).group
         sort, name = Sort.DEVICE, client.mac
         if plan is None or plan.proof is not Proof.NONE:
             if self.config.otp.mode != "format_only":
                 raise Refused(Reason.FORM_STALE)
-            sort, name = Sort.NUMBER, phone.read(typed, self.config.numbers)
+            sort, name = Sort.NUMBER, phone.read(typed, self.config.numbers, country)
         allowances = limits.for_holder(self._exchange.limits_in_force(), client.mac)
         return self._door.let_in(
             lambda now: self._store.open_unproven(sort, name, client, group, allowances, now)

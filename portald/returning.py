@@ -68,6 +68,24 @@ class Returning:
             lambda now: self._store.open_by_token(self._sealed(token), account.id, client, now)
         )
 
+    def may_extend(self, session: Session) -> bool:
+        """Tell whether a session's time may begin anew: its guest could as well leave and come back."""
+        plan = self._store.plan_of_group(session.account.group)
+        return (
+            plan is not None
+            and plan.session is not None
+            and plan.again_after is None
+            and session.verified
+            and session.until is None
+            and self._remembers(session.account, session.account.verified_at)
+        )
+
+    def extend(self, session: Session) -> None:
+        """Let a session's time begin anew, once however often it is asked for; raise ``Refused``."""
+        if not self.may_extend(session):
+            raise Refused(Reason.WAY_CLOSED)
+        self._door.prolong(session.id, int(self._clock() - session.started_at))
+
     def token(self, session: Session) -> str:
         """Return a token for the device's browser, by which it is known under another MAC.
 

@@ -16,6 +16,7 @@ import gsm0338  # noqa: F401, registers the codec
 
 from portald.config import Config
 from portald.errors import ConfigError
+from portald.languages import closest
 from portald.model import Order, Policy
 
 Values = Mapping[str, str]
@@ -24,8 +25,9 @@ Template = Callable[[Values], str]
 _MACRO = re.compile(r"\{\{\s*([\w.]+)\s*\}\}|@@([\w.]+)@@|\{([\w.]+)\}")
 _NAMES = {
     "code": "code", "pin": "code", "password": "code",
-    "name": "name", "application.name": "name", "minutes": "minutes",
+    "name": "name", "application.name": "name", "minutes": "minutes", "link": "link",
 }  # fmt: skip
+_LINK = re.compile(r"\{\{?-?\s*link\b|@@link@@")
 # What decides; the tags that read files are not among them.
 _TAGS = {"if", "elsif", "else", "endif", "unless", "endunless", "case", "when", "endcase", "assign"}
 
@@ -65,16 +67,20 @@ class Texts:
         read = _liquid if otp.syntax == "liquid" else macros
         self._name = settings.name
         self._host = _bindable(settings.web.url) if otp.bind_origin else None
+        self._link = f"{settings.web.url.rstrip('/')}/c/" if settings.web.url else ""
         self._policy = otp.policy
         self._language = otp.language
         self._default = _read(read, "otp.text", otp.text)
         self._by_language = {
-            _tag(tag): _read(read, f"otp.texts.{tag}", text) for tag, text in otp.texts.items()
+            tag: _read(read, f"otp.texts.{tag}", text) for tag, text in otp.texts.items()
         }
         self._by_prefix = {
             prefix: _read(read, f"otp.texts_by_prefix.{prefix}", text)
             for prefix, text in otp.texts_by_prefix.items()
         }
+        written = (otp.text, *otp.texts.values(), *otp.texts_by_prefix.values())
+        if not self._link and any(map(_LINK.search, written)):
+            raise ConfigError("otp.text: {link} leads to the portal; set its url in [web]")
         for prefix in self._by_prefix:
             if not re.fullmatch(r"\+[1-9]\d{0,14}", prefix):
                 raise ConfigError(f'otp.texts_by_prefix: expected beginnings like "+33", got {prefix!r}')
@@ -107,16 +113,16 @@ class Texts:
         longest = max((p for p in self._by_prefix if order.to.startswith(p)), key=len, default=None)
         if longest is not None:
             return self._by_prefix[longest]
-        tag = _tag(order.language)
-        while tag and tag not in self._by_language:  # RFC 4647, 3.4: zh-hant-tw, zh-hant, zh
-            tag = tag.rpartition("-")[0]
-        return self._by_language.get(tag, self._default)
+        texts = {self._language: self._default} | self._by_language
+        return texts[closest(order.language, texts) or self._language]
 
     def _fill(self, template: Template, order: Order, code: str) -> str:
         values = {
             "code": code,
             "name": self._name,
             "minutes": str(max(1, order.policy.lifetime // 60)),
+            # A program's code is typed in the program; its link would lead nowhere.
+            "link": f"{self._link}{code}" if order.on_portal else "",
             "phone_number": order.to,
             "request_language": order.language,
         }
@@ -125,14 +131,15 @@ class Texts:
         return f"{text}\n@{self._host} #{code}" if self._host and order.on_portal else text
 
 
-def macros(source: str) -> Template:
+def macros(source: str, link: bool = True) -> Template:
     """Return a template of macros; raise ``ConfigError`` for names that nobody fills in."""
     names = {first or second or third for first, second, third in _MACRO.findall(source)}
-    unknown = names - _NAMES.keys()
+    unknown = names - {name for name in _NAMES if link or name != "link"}
     left = _MACRO.sub("", source)
     if unknown or re.search(r"[{}]|@@", left):
         which = ", ".join(sorted(unknown)) or "a brace that nothing closes"
-        raise ConfigError(f"only {{code}}, {{name}} and {{minutes}} can be filled in, not {which}")
+        more = ", {minutes} and {link}" if link else " and {minutes}"
+        raise ConfigError(f"only {{code}}, {{name}}{more} can be filled in, not {which}")
 
     def fill(values: Values) -> str:
         return _MACRO.sub(lambda found: values[_NAMES[found[1] or found[2] or found[3]]], source)
@@ -173,10 +180,6 @@ def _read(read: Callable[[str], Template], where: str, source: str) -> Template:
         spelling = "{{ code }}" if read is _liquid else "{code}"
         raise ConfigError(f"{where}: the guest needs {spelling} in it")
     return template
-
-
-def _tag(language: str) -> str:
-    return language.lower().replace("_", "-")
 
 
 def _mentions_code(source: str) -> bool:

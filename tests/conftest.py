@@ -15,6 +15,7 @@ from flask import Flask
 from portald.applications import Applications
 from portald.arranging import Arranging
 from portald.config import Config, Zone
+from portald.consent import Consent
 from portald.door import Door
 from portald.errors import SmsError
 from portald.exchange import Exchange
@@ -131,7 +132,8 @@ class Product:
     paused: bool = False
 
     def web(self) -> Flask:
-        app = guest_app(self.portal, self.ways(), KEY)
+        consent = Consent(self.config, self.store, self.clock)
+        app = guest_app(self.portal, self.ways(), consent, KEY)
         app.wsgi_app = Capture(app.wsgi_app, self.config)  # type: ignore[method-assign]
         return app
 

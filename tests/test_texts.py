@@ -138,7 +138,7 @@ def test_liquid_that_is_refused(make: Make, template: str, problem: str) -> None
     ("to", "language", "chosen"),
     [
         (NUMBER, "", "default"), (NUMBER, "fr", "default"), (NUMBER, "de", "de"), (NUMBER, "de-AT", "de"),
-        (NUMBER, "pt-BR", "pt-br"), (NUMBER, "PT-br", "pt-br"), (NUMBER, "pt", "default"),
+        (NUMBER, "pt-BR", "pt-br"), (NUMBER, "PT-br", "pt-br"), (NUMBER, "pt", "pt-br"),
         ("+33612345678", "de", "+33"), ("+33712345678", "de", "+337"), ("+32412345678", "", "default"),
     ],
 )  # fmt: skip

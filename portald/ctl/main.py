@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from portald import __version__, config
-from portald.ctl import arrange, backup, entries, records, render, sms
+from portald.ctl import arrange, backup, entries, records, render, sms, theme
 from portald.ctl.ask import Unreachable, ask
 from portald.ctl.show import print_json, print_line, print_table
 from portald.ctl.words import minus_times
@@ -72,6 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     backup.add_file(command("backup", backup.backup, "write database and key to a file; portald may run"))
     backup.add_file(command("restore", backup.restore, "put such a file in place; portald must not run"))
     render.add_what(command("render", render.render, "configuration for the programs beside portald"))
+    theme.add_commands(command("theme", None, "what the guests' pages look like"), shared)
     command("check", _check, "find what is wrong before anything starts")
     return parser
 

@@ -16,7 +16,7 @@ from portald.errors import Reason, Refused, SmsError
 from portald.model import Kind, Order, Outcome, Policy, Sent
 from portald.schema import Secret, setting
 from portald.sms import http, twilio
-from portald.sms.languages import closest
+from portald.languages import closest
 
 LIFETIME, ATTEMPTS = 600, 5
 
@@ -56,7 +56,7 @@ class TwilioVerify:
         form = {"To": order.to, "Channel": "sms"}
         if _is_global(order.ip):
             form["DeviceIp"] = order.ip
-        locale = closest(order.language, LOCALES)
+        locale = closest(order.language, LOCALES.split())
         answer = self._ask("Verifications", form | ({"Locale": locale} if locale else {}))
         if answer.status == 404 and locale:
             # The service's template may have fewer languages.  Twilio advises to ask again without.

@@ -17,7 +17,7 @@ from portald.errors import ConfigError, Reason, Refused, SmsError
 from portald.model import Kind, Order, Outcome, Policy, Sent
 from portald.schema import Secret, setting
 from portald.sms import http
-from portald.sms.languages import closest
+from portald.languages import closest
 
 ATTEMPTS = 3
 PENDING = 409
@@ -67,7 +67,7 @@ class VonageVerify:
             "code_length": policy.length,
             "channel_timeout": policy.lifetime,
         }
-        if locale := closest(order.language, LOCALES):
+        if locale := closest(order.language, LOCALES.split()):
             body["locale"] = locale
         if order.replaces:
             # Two codes for one number at a time are refused.  That this one has ended is fine, too.

@@ -253,6 +253,19 @@ STEPS = (
     CREATE INDEX tokens_of_account ON tokens (account_id);
     UPDATE usage SET seconds = 0 WHERE seconds < 0;
     """,
+    """
+    CREATE TABLE terms (
+        version TEXT PRIMARY KEY,
+        words TEXT NOT NULL
+    );
+    CREATE TABLE consents (
+        mac TEXT NOT NULL,
+        zone TEXT NOT NULL,
+        version TEXT NOT NULL REFERENCES terms (version),
+        at REAL NOT NULL,
+        PRIMARY KEY (mac, zone, version)
+    ) WITHOUT ROWID;
+    """,
 )
 
 

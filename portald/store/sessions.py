@@ -135,6 +135,14 @@ class Sessions(Accounts, Usage):
         )
         return bool(changed.rowcount)
 
+    def last_until(self, session_id: int, extra: int) -> bool:
+        """Give a live session so much more than its plan, if it has less; false if it has not."""
+        changed = self.connection.execute(
+            "UPDATE sessions SET extra = ? WHERE id = ? AND ended_at IS NULL AND extra < ?",
+            (extra, session_id, extra),
+        )
+        return bool(changed.rowcount)
+
     def set_granted(self, session_ids: Iterable[int], now: float) -> None:
         """Record that the kernel has just been given these sessions."""
         with self.transaction() as connection:

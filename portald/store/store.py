@@ -7,12 +7,13 @@ from pathlib import Path
 
 from portald.store.callbacks import Callbacks
 from portald.store.challenges import Challenges
+from portald.store.consents import Consents
 from portald.store.entries import Entries
 from portald.store.ledger import Ledger
 from portald.store.recovery import Recovery
 
 
-class Store(Challenges, Callbacks, Entries, Ledger, Recovery):
+class Store(Challenges, Callbacks, Consents, Entries, Ledger, Recovery):
     """Everything portald remembers.
 
     A race between two guests, or between a guest and itself, is settled by a single statement:
@@ -36,6 +37,12 @@ class Store(Challenges, Callbacks, Entries, Ledger, Recovery):
             connection.execute("DELETE FROM approvals WHERE asked_at < ?", (challenges_before,))
             connection.execute("DELETE FROM texts WHERE at < ?", (sessions_before,))
             connection.execute("DELETE FROM tokens WHERE used_at < ?", (sessions_before,))
+            connection.execute(
+                "DELETE FROM consents WHERE at < ? AND NOT EXISTS (SELECT 1 FROM sessions s WHERE"
+                " s.mac = consents.mac AND s.zone = consents.zone"
+                " AND (s.ended_at IS NULL OR s.ended_at >= ?))", (sessions_before, sessions_before),
+            )  # fmt: skip
+            connection.execute("DELETE FROM terms WHERE version NOT IN (SELECT version FROM consents)")
             # Which devices used a voucher matters for as long as it is good.
             connection.execute(
                 "DELETE FROM voucher_uses WHERE at < :before AND hash IN (SELECT v.hash FROM vouchers v"

@@ -50,6 +50,7 @@ STATUS = {
     Reason.VOUCHER_USED: HTTPStatus.CONFLICT,
     Reason.BUSY: HTTPStatus.SERVICE_UNAVAILABLE,
     Reason.FORM_STALE: HTTPStatus.BAD_REQUEST,
+    Reason.NOT_AGREED: HTTPStatus.CONFLICT,
 }
 FORM_LIFETIME = 43_200
 
@@ -133,12 +134,16 @@ def _new_nonce() -> None:
 
 
 def _secure(response: Response) -> Response:
-    response.headers["Cache-Control"] = "no-store"
+    if response.mimetype.startswith("image/"):
+        response.headers["Cache-Control"] = "private, max-age=3600"
+    else:
+        response.headers["Cache-Control"] = "no-store"
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["Referrer-Policy"] = "no-referrer"
+    nonce = g.get("nonce", "")
     response.headers["Content-Security-Policy"] = (
-        f"default-src 'none'; style-src 'nonce-{g.get('nonce', '')}'; img-src data:; "
-        "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+        f"default-src 'none'; style-src 'nonce-{nonce}'; script-src 'nonce-{nonce}'; connect-src 'self'; "
+        "img-src 'self' data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
     )
     return response
 

@@ -1,7 +1,7 @@
 """The guests' pages: number, code, online.
 
 Every page stands on its own: nothing is kept in the browser, so closing it loses nothing.
-Without JavaScript; a page that waits asks again by itself.
+Scripts make pages livelier and are needed nowhere; a page that waits asks again by itself.
 """
 
 from __future__ import annotations
@@ -10,29 +10,50 @@ import logging
 import re
 from typing import Any
 
-from flask import Blueprint, Flask, redirect, render_template, request
+from flask import Blueprint, Flask, g, jsonify, redirect, render_template, request
+from markupsafe import Markup, escape
+from werkzeug.exceptions import HTTPException
 
 from portald import phone
+from portald.consent import Consent
 from portald.errors import Reason, Refused, StoreError
-from portald.model import Client, Purpose, Session, State
+from portald.model import Client, Purpose, State
 from portald.plan import Proof
-from portald.portal import Asking, Portal
-from portald.returning import is_randomised
-from portald.web.common import Forms, make_app, refusal
-from portald.web.server import MAC
+from portald.portal import Portal
+from portald.web.agreeing import agreeing_pages
+from portald.web.catalogues import countries
+from portald.web.common import Forms, make_app, refusal, wants_json
+from portald.web.look import dress, pictures, surroundings
+from portald.web.online import online_pages
+from portald.web.visits import Visits
 from portald.web.ways import Ways, token, way_pages, welcome
 
 log = logging.getLogger(__name__)
 
-_TAG = re.compile(r"(?=.{1,35}$)[A-Za-z]{1,8}([-_][A-Za-z0-9]{1,8})*")
+_CODE = re.compile(r"[A-Z0-9]{4,10}")
 
 
-def guest_app(portal: Portal, ways: Ways, key: bytes) -> Flask:
+def guest_app(portal: Portal, ways: Ways, consent: Consent, key: bytes) -> Flask:
     """Return the application that guests see."""
     app = make_app("portald.guest")
-    forms = Forms(key)
-    app.context_processor(lambda: {"venue": portal.config.name, "keep_days": portal.config.keep_days})
-    app.register_blueprint(_pages(portal, ways, forms))
+    config = portal.config
+    visits = Visits(portal, ways.staff, Forms(key))
+    dress(app, config)
+    app.before_request(visits.begin)
+
+    @app.context_processor
+    def around() -> dict[str, Any]:
+        zone = visits.zone()
+        found = consent.documents(zone.name, g.get("language", "en"))
+        names = [name for name in ("terms", "privacy") if found and getattr(found, name)]
+        look = surroundings(config, config.theme_of(zone), names)
+        return look | {"languages": visits.languages(), "page_state": visits.state}
+
+    app.register_blueprint(pictures(config, visits))
+    app.register_blueprint(agreeing_pages(portal, consent, visits))
+    app.register_blueprint(_pages(portal, ways, visits))
+    app.register_blueprint(online_pages(portal, ways, visits))
+    app.register_blueprint(way_pages(portal, ways, visits))
 
     @app.errorhandler(Refused)
     def refused(error: Refused) -> Any:
@@ -40,31 +61,27 @@ def guest_app(portal: Portal, ways: Ways, key: bytes) -> Flask:
 
     @app.errorhandler(StoreError)
     def not_written(error: StoreError) -> Any:
-        log.error("event=page_refused path=%s error=%s", request.path, error)
+        log.error("event=page_refused page=%s error=%s", request.endpoint, error)
         return refusal(Refused(Reason.BUSY, retry_after=10), "guest/refused.html")
+
+    @app.errorhandler(HTTPException)
+    def not_served(error: HTTPException) -> Any:
+        if wants_json():
+            return jsonify(error=error.name.lower().replace(" ", "_"), retry_after=0), error.code
+        return render_template("guest/refused.html", missing=error.code == 404), error.code
 
     @app.errorhandler(Exception)
     def failed(error: Exception) -> Any:
-        log.exception("event=page_failed path=%s", request.path)
-        return render_template("error.html", title="Something went wrong", text=_SORRY), 500
+        # Not the path: a link in a text has the code in it.
+        log.exception("event=page_failed page=%s", request.endpoint)
+        return render_template("guest/refused.html"), 500
 
     return app
 
 
-_SORRY = "That is our fault, not yours. Please try again in a moment."
-
-
-def _pages(portal: Portal, ways: Ways, forms: Forms) -> Blueprint:
+def _pages(portal: Portal, ways: Ways, visits: Visits) -> Blueprint:
     pages = Blueprint("guest", __name__)
-
-    def who() -> Client:
-        return portal.who(request.remote_addr or "", request.environ.get(MAC))
-
-    def sender() -> Client:
-        """Return who sends a form, which must be from a page made for the same device."""
-        asking = who()
-        forms.check(asking.mac)
-        return asking
+    who, sender, wish = visits.who, visits.sender, visits.wish
 
     @pages.get("/")
     def splash() -> Any:
@@ -83,15 +100,19 @@ def _pages(portal: Portal, ways: Ways, forms: Forms) -> Blueprint:
             return refusal(error, "guest/splash.html", **splash_context(asking))
         return render_template("guest/splash.html", **splash_context(asking))
 
-    def splash_context(asking: Client, typed: str = "", chosen: str = "") -> dict[str, Any]:
+    def splash_context(asking: Client, typed: str = "") -> dict[str, Any]:
         offered, ended = portal.carriers()
         plan, known = portal.plan(asking), ways.returning.known(asking, token())
         asks = {Proof.NONE: "nothing"}.get(plan.proof, plan.proof.value) if plan else "sms"
         sends = portal.sends() if asks == "sms" else asks in ("email", "either")
+        numbers, wished = portal.config.numbers, wish()
         return {
-            "form": forms.token(asking.mac),
+            "form": visits.form(asking),
             "typed": typed,
-            "example": phone.example(portal.config.numbers.country),
+            "example": phone.example(numbers.country),
+            "countries": choices(),
+            "chosen_country": wished.country or numbers.country,
+            "country_names": countries(g.language),
             "asks": asks,
             "known": phone.mask_name(known.name) if known else "",
             "others": portal.zone(asking).ways,
@@ -99,46 +120,37 @@ def _pages(portal: Portal, ways: Ways, forms: Forms) -> Blueprint:
             "proves": portal.config.otp.mode == "code" and asks != "nothing",
             "offered": offered if asks in ("sms", "either") else [],
             "ended": ended,
-            "chosen": chosen,
+            "chosen": wished.carrier,
         }
+
+    def choices() -> list[tuple[str, str, str]]:
+        """Return the countries to choose from, each with what its numbers begin with."""
+        names, (first, *others) = countries(g.language), phone.countries(portal.config.numbers)
+        found = [first, *sorted(others, key=lambda code: names.get(code, code))]
+        return [(c, names.get(c, c), phone.calling_code(c)) for c in found] if others else []
 
     @pages.post("/number")
     def number() -> Any:
         asking, typed = sender(), request.form.get("number", "")
         if portal.status(asking):
             return redirect("/status", 303)
+        wished = wish()
         try:
             plan = portal.plan(asking)
             if portal.config.otp.mode == "format_only" or (plan and plan.proof is Proof.NONE):
-                portal.admit(asking, typed)
+                portal.admit(asking, typed, wished.country)
                 return redirect("/status", 303)
-            portal.request_code(asking, typed, wish())
+            portal.request_code(asking, typed, wished)
         except Refused as error:
             pending = portal.pending(asking)
             if (
                 error.reason is Reason.TOO_SOON
                 and pending is not None
-                and pending.number == portal.contact(typed)
+                and pending.number == portal.contact(typed, wished.country)
             ):
                 return redirect("/code", 303)  # a double tap: its text is on its way
-            return refusal(
-                error, "guest/splash.html", **splash_context(asking, typed[:254], wish().carrier)
-            )
+            return refusal(error, "guest/splash.html", **splash_context(asking, typed[:254]))
         return redirect("/code", 303)
-
-    def wish() -> Asking:
-        otp, accepted = portal.config.otp, request.accept_languages
-        found = accepted.best_match([otp.language, *otp.texts])
-        # Who reads the text's own language best gets it, and Liquid the tag as the guest wrote it.
-        ours = found if found in otp.texts else accepted.best
-        tag = request.headers.get("X-Request-Language") or ours or ""
-        agent = request.headers.get("User-Agent", "")[:300]
-        return Asking(
-            # Both end in requests and in texts to others: nothing but a language, and one line.
-            language=tag if _TAG.fullmatch(tag) else "",
-            agent="".join(c for c in agent if c.isascii() and c.isprintable()),
-            carrier=request.form.get("carrier", "")[:64],
-        )
 
     @pages.get("/code")
     def code() -> Any:
@@ -154,14 +166,17 @@ def _pages(portal: Portal, ways: Ways, forms: Forms) -> Blueprint:
         challenge = portal.pending(asking)
         if challenge is None:
             return None
+        carrier = portal.carrier(challenge.carrier)
         return {
-            "form": forms.token(asking.mac),
+            "form": visits.form(asking),
             "challenge": challenge,
             "number": phone.mask(challenge.number),
             "policy": challenge.policy,
             "left": challenge.policy.attempts - challenge.attempts,
+            "good_for": max(0.0, challenge.expires_at - portal.now()),
             "tracked": portal.tracks(challenge) and challenge.delivered is None,
-            "carrier": portal.carrier(challenge.carrier),
+            "carrier": carrier,
+            "carrier_name": Markup("<strong>{}</strong>").format(escape(carrier.name)) if carrier else "",
             "resend_in": portal.resend_in(challenge),
             "State": State,
             "by_mail": "@" in challenge.number,
@@ -170,6 +185,11 @@ def _pages(portal: Portal, ways: Ways, forms: Forms) -> Blueprint:
             "opens_window": portal.window_offered(asking),
             "window_left": portal.time_left(window) if (window := portal.window(asking)) else 0,
         }
+
+    @pages.get("/state")
+    def state() -> Any:
+        """Tell a page that waits whether it should be another."""
+        return jsonify(state=visits.state())
 
     @pages.post("/code")
     def confirm() -> Any:
@@ -183,6 +203,20 @@ def _pages(portal: Portal, ways: Ways, forms: Forms) -> Blueprint:
             if context is None or error.reason is Reason.GROUP_CLOSED:
                 return refusal(error, "guest/refused.html")
             return refusal(error, "guest/code.html", **context)
+
+    @pages.get("/c/<code>")
+    def open_link(code: str) -> Any:
+        """Show the link of a text: it changes nothing, as programs that look ahead open links too."""
+        asking = who()
+        if not _CODE.fullmatch(code):
+            return redirect("/", 303)
+        if portal.status(asking):
+            return redirect("/status", 303)
+        pending = portal.pending(asking)
+        if pending is not None and pending.purpose is Purpose.RESET:
+            return redirect("/code", 303)
+        form = visits.form(asking) if pending else ""
+        return render_template("guest/open.html", code=code, form=form)
 
     @pages.post("/reset")
     def reset() -> Any:
@@ -221,55 +255,11 @@ def _pages(portal: Portal, ways: Ways, forms: Forms) -> Blueprint:
         portal.restart(sender())
         return redirect("/", 303)
 
-    @pages.get("/status")
-    def status() -> Any:
-        asking = who()
-        session = portal.status(asking)
-        if session is None:
-            return redirect("/", 303)
-        return render_template("guest/status.html", **status_context(asking, session))
-
-    def status_context(asking: Client, session: Session) -> dict[str, Any]:
-        return {
-            "session": session,
-            "number": phone.mask_name(session.account.name),
-            "left": portal.time_left(session),
-            "volume_left": portal.volume_left(session),
-            "may_choose": ways.signing.may_choose(session) and is_randomised(asking.mac),
-            "chosen": "kept" in request.args,
-            "form": forms.token(asking.mac),
-        }
-
-    @pages.post("/pin")
-    def pin() -> Any:
-        asking = sender()
-        session = portal.status(asking)
-        if session is None:
-            return redirect("/", 303)
-        try:
-            ways.signing.choose(session, request.form.get("password", ""))
-        except Refused as error:
-            return refusal(error, "guest/status.html", **status_context(asking, session))
-        return redirect("/status?kept", 303)
-
-    @pages.post("/leave")
-    def leave() -> Any:
-        portal.leave(sender())
-        return redirect("/left", 303)
-
-    @pages.get("/left")
-    def left() -> Any:
-        if portal.status(who()):
-            return redirect("/status", 303)
-        return render_template("guest/left.html")
-
     @pages.get("/number")
     @pages.get("/reset")
     @pages.get("/window")
-    @pages.get("/pin")
     @pages.get("/resend")
     @pages.get("/restart")
-    @pages.get("/leave")
     def reloaded() -> Any:
         """A page that answered a form was loaded again: go to wherever this device is."""
         return redirect("/", 303)
@@ -278,5 +268,4 @@ def _pages(portal: Portal, ways: Ways, forms: Forms) -> Blueprint:
     def icon() -> Any:
         return "", 204
 
-    pages.register_blueprint(way_pages(portal, ways, forms, who, sender, wish))
     return pages

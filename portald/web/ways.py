@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,12 +9,13 @@ from flask import Blueprint, make_response, redirect, render_template, request
 
 from portald.errors import Reason, Refused
 from portald.model import Client, Session
-from portald.portal import Asking, Portal
+from portald.portal import Portal
 from portald.returning import Returning, is_randomised
 from portald.signing import Signing
 from portald.staff import Staff
 from portald.vouchers import Vouchers
-from portald.web.common import Forms, refusal
+from portald.web.common import refusal
+from portald.web.visits import Visits
 
 COOKIE = "portald"
 COOKIE_DAYS = 365
@@ -44,28 +44,22 @@ def welcome(ways: Ways, asking: Client, session: Session) -> Any:
     return answer
 
 
-def way_pages(
-    portal: Portal,
-    ways: Ways,
-    forms: Forms,
-    who: Callable[[], Client],
-    sender: Callable[[], Client],
-    wish: Callable[[], Asking],
-) -> Blueprint:
+def way_pages(portal: Portal, ways: Ways, visits: Visits) -> Blueprint:
     """Return the pages; each way is there only where its zone offers it."""
     pages = Blueprint("ways", __name__)
+    who, sender, wish = visits.who, visits.sender, visits.wish
 
     def offered(way: str, asking: Client) -> None:
         if way not in portal.zone(asking).ways:
             raise Refused(Reason.WAY_CLOSED)
 
     def blank(template: str, asking: Client, **context: Any) -> Any:
-        return render_template(template, form=forms.token(asking.mac), typed="", **context)
+        return render_template(template, form=visits.form(asking), typed="", **context)
 
     def again(error: Refused, template: str, asking: Client, typed: str, **context: Any) -> Any:
         if portal.status(asking):
             return redirect("/status", 303)  # a double tap: the first one was right
-        return refusal(error, template, form=forms.token(asking.mac), typed=typed[:254], **context)
+        return refusal(error, template, form=visits.form(asking), typed=typed[:254], **context)
 
     @pages.get("/voucher")
     def voucher() -> Any:
@@ -74,7 +68,7 @@ def way_pages(
         if portal.status(asking):
             return redirect("/status", 303)
         typed = request.args.get("code", "")[:32]  # from the picture on a printed one
-        return render_template("guest/voucher.html", form=forms.token(asking.mac), typed=typed)
+        return render_template("guest/voucher.html", form=visits.form(asking), typed=typed)
 
     @pages.post("/voucher")
     def redeem() -> Any:

@@ -688,7 +688,7 @@ def test_a_code_by_e_mail(venue: Venue) -> None:
     assert "gu…@example.org" in page
     assert MAIL not in page
     assert "No e-mail yet?" in page
-    assert "Use another address" in page
+    assert "Wrong address? Use another one" in page
     assert phone.post("/code", form=phone.form, code=venue.mails.code()).location == "/status"
     (session,) = venue.product.portal.sessions()
     assert (session.account.sort, session.account.email) == (Sort.EMAIL, MAIL)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from portald.sms import twilio_verify, vonage_verify
-from portald.sms.languages import closest
+from portald.languages import closest
 
 
 @pytest.mark.parametrize(
@@ -34,5 +34,5 @@ from portald.sms.languages import closest
     ],
 )
 def test_closest(language: str, twilio: str | None, vonage: str | None) -> None:
-    assert closest(language, twilio_verify.LOCALES) == twilio
-    assert closest(language, vonage_verify.LOCALES) == vonage
+    assert closest(language, twilio_verify.LOCALES.split()) == twilio
+    assert closest(language, vonage_verify.LOCALES.split()) == vonage

@@ -1,0 +1,99 @@
+"""The languages of the guests' pages: gettext catalogues, and which of them a request gets.
+
+``portald/locale/de.po`` is a language; an operator's own, in ``/etc/portald/locale``, comes before
+ours.  English is in the templates themselves.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import json
+import logging
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from gettext import GNUTranslations, NullTranslations
+from pathlib import Path
+
+import polib
+from flask import Flask, g, request
+
+from portald.display import amount, wait
+from portald.languages import FROM_THE_RIGHT, best
+from portald.system import our_files
+
+log = logging.getLogger(__name__)
+
+OWN = Path("/etc/portald/locale")
+MOST_CHOICES = 10_000
+
+
+class Choices:
+    """Which language a device has asked for by the switch; only here, as phones drop cookies."""
+
+    def __init__(self) -> None:
+        self._chosen: OrderedDict[str, str] = OrderedDict()
+        self._turn = threading.Lock()
+
+    def get(self, mac: str) -> str:
+        return self._chosen.get(mac, "")
+
+    def set(self, mac: str, language: str) -> None:
+        with self._turn:
+            self._chosen[mac] = language
+            self._chosen.move_to_end(mac)
+            if len(self._chosen) > MOST_CHOICES:
+                self._chosen.popitem(last=False)
+
+
+def negotiate(offered: Sequence[str]) -> str:
+    """Return the language that the request's browser prefers among those offered, the first if none."""
+    return best(request.accept_languages.values(), offered) or offered[0]
+
+
+@functools.cache
+def catalogue(language: str) -> NullTranslations:
+    """Return a language's words."""
+    words = NullTranslations()
+    for folder in (our_files("locale"), OWN):
+        path = folder / f"{language}.po"
+        try:
+            if path.is_file():
+                made = GNUTranslations(io.BytesIO(polib.pofile(str(path)).to_binary()))
+                made.add_fallback(words)
+                words = made
+        except (OSError, ValueError) as error:
+            log.error("event=catalogue_unreadable path=%s error=%s", path, error)
+    return words
+
+
+@functools.cache
+def countries(language: str) -> Mapping[str, str]:
+    """Return the countries' names by ISO code, from CLDR."""
+    names: dict[str, dict[str, str]] = json.loads((our_files("locale") / "countries.json").read_bytes())
+    return names[language]
+
+
+def speak(app: Flask) -> None:
+    """Let an application's templates speak the language in ``g.language``."""
+    app.jinja_env.add_extension("jinja2.ext.i18n")
+    app.jinja_env.install_gettext_callables(  # type: ignore[attr-defined]
+        lambda text: _words().gettext(text),
+        lambda one, many, n: _words().ngettext(one, many, n),
+        newstyle=True,
+        pgettext=lambda context, text: _words().pgettext(context, text),
+    )
+    app.jinja_env.filters.update(
+        wait=lambda seconds: wait(seconds, _words()), amount=lambda count: amount(count, _words())
+    )
+    app.context_processor(
+        lambda: {
+            "language": g.get("language", "en"),
+            "direction": "rtl" if g.get("language") in FROM_THE_RIGHT else "ltr",
+        }
+    )
+
+
+def _words() -> NullTranslations:
+    return catalogue(g.get("language", "en"))
