@@ -23,6 +23,7 @@ from portald.plan import Plan, Proof
 from portald.ports import Clock
 from portald.store import Store
 from portald.store.accounts import Device, Group
+from portald.store.consents import Agreed
 
 log = logging.getLogger(__name__)
 
@@ -293,6 +294,10 @@ class Arranging:
     def seen(self) -> None:
         """Stop the alarm about a loss of the database: the operator knows."""
         self._store.set_fact("lost", None)
+
+    def consents(self, mac: str = "", limit: int = 1000) -> list[Agreed]:
+        """Return which device agreed to which words, newest first."""
+        return self._store.consents(limit, mac.lower())
 
     def who_had(self, address: str, at: float) -> list[Session]:
         """Return the sessions that had an address at a time: what the law may ask for."""

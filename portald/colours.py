@@ -39,7 +39,7 @@ def readable(colour: str, ground: str) -> Colour:
 
 def ink(ground: str) -> Colour:
     """Return black or white, whichever is easier to read on a ground."""
-    return max(Colour("#ffffff"), Colour("#0b1318"), key=lambda colour: contrast(colour, ground))
+    return max(Colour("#ffffff"), Colour("#000000"), key=lambda colour: contrast(colour, ground))
 
 
 def _luminance(colour: str) -> float:

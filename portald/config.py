@@ -38,7 +38,9 @@ class Zone:
     known_only: bool = setting("whether only numbers and addresses get a code that an account has", False)
     reset: str = setting("how a forgotten password is set anew: none, sms, email or both", "none")
     reset_providers: tuple[str, ...] = setting("providers for that, by name; none named is all", ())
-    terms: Path | None = setting("terms of use that guests agree to: a text; terms.de.txt is in German", None)
+    terms: Path | None = setting(
+        "terms of use that guests agree to: a text; terms.de.txt is in German", None
+    )
     privacy: Path | None = setting("what becomes of guests' data: a text, likewise", None)
     theme: Theme = setting("the look of this zone's pages, as in [theme]", Theme())
 

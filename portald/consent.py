@@ -15,7 +15,6 @@ from portald.limits import HOUR, Allowance
 from portald.model import Client
 from portald.ports import Clock
 from portald.store import Store
-from portald.store.consents import Agreed
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +47,9 @@ class Consent:
         known = self._zones[zone]
         if not known:
             return None
-        return known[closest(language, [tag for tag in known if tag]) or ("" if "" in known else next(iter(known)))]
+        return known[
+            closest(language, [tag for tag in known if tag]) or ("" if "" in known else next(iter(known)))
+        ]
 
     def wanted(self, client: Client) -> bool:
         """Tell whether a client has still to agree to something."""
@@ -67,17 +68,19 @@ class Consent:
                 return
         raise Refused(Reason.NOT_AGREED)
 
-    def agreed(self, limit: int, mac: str = "") -> list[Agreed]:
-        """Return the latest consents, newest first."""
-        return self._store.consents(limit, mac.lower())
+
+def names_of(found: Documents | None) -> list[str]:
+    """Return which of its documents a zone has."""
+    return [name for name in ("terms", "privacy") if found is not None and getattr(found, name)]
 
 
 def documents(zone: Zone) -> Iterator[tuple[str, Documents]]:
     """Yield a zone's documents by language, the plain file's first as ``""``; raise ``ConfigError``."""
     terms, privacy = _by_language("terms", zone.terms), _by_language("privacy", zone.privacy)
     for language in sorted(terms.keys() | privacy.keys()):
-        yield language, Documents(
-            terms.get(language, terms.get("", "")), privacy.get(language, privacy.get("", ""))
+        yield (
+            language,
+            Documents(terms.get(language, terms.get("", "")), privacy.get(language, privacy.get("", ""))),
         )
 
 

@@ -173,9 +173,7 @@ class Daemon:
             Staff(settings, store, door, time.time),
         )
         self._arranging = arranging = Arranging(settings, store, door, time.time, self._rounds.wake)
-        guest = Capture(
-            guest_app(portal, ways, Consent(settings, store, time.time), key), settings
-        )
+        guest = Capture(guest_app(portal, ways, Consent(settings, store, time.time), key), settings)
         listeners = _guest_listeners(settings.web.port)
         if settings.firewall.backend != "memory":
             remember_macs(listeners)

@@ -71,9 +71,7 @@ class Texts:
         self._policy = otp.policy
         self._language = otp.language
         self._default = _read(read, "otp.text", otp.text)
-        self._by_language = {
-            tag: _read(read, f"otp.texts.{tag}", text) for tag, text in otp.texts.items()
-        }
+        self._by_language = {tag: _read(read, f"otp.texts.{tag}", text) for tag, text in otp.texts.items()}
         self._by_prefix = {
             prefix: _read(read, f"otp.texts_by_prefix.{prefix}", text)
             for prefix, text in otp.texts_by_prefix.items()

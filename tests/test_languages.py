@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from portald.sms import twilio_verify, vonage_verify
 from portald.languages import closest
+from portald.sms import twilio_verify, vonage_verify
 
 
 @pytest.mark.parametrize(

@@ -59,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     records.add_extend(command("extend", records.extend, "give a session more time, or less"))
     records.add_history(command("history", records.history, "what was used by day, account, client, zone"))
     records.add_who(command("who", records.who, "who had an address at a time"))
+    records.add_consents(command("consents", records.consents, "who agreed to the terms, and to which"))
     arrange.add_plans(command("plans", arrange.plans, "what groups may use: list, set, delete"), shared)
     arrange.add_groups(command("groups", arrange.groups, "accounts with a plan: list, set, delete"), shared)
     arrange.add_accounts(

@@ -1,4 +1,4 @@
-"""``portalctl history``, ``who`` and ``extend``: what was used, by whom, and more of it."""
+"""``portalctl history``, ``who``, ``consents`` and ``extend``: what was, and more time."""
 
 from __future__ import annotations
 
@@ -72,6 +72,30 @@ def who(options: argparse.Namespace) -> int:
     ]  # fmt: skip
     print_table(rows, columns, empty=f"Nobody had {address} then.")
     return 0 if rows else 1
+
+
+def add_consents(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--of", default="", metavar="MAC", help="of one device only")
+    parser.add_argument("--words", metavar="VERSION", help="print the words that were agreed to")
+
+
+def consents(options: argparse.Namespace) -> int:
+    rows = ask(options, "GET", f"/api/consents?of={quote(options.of)}")
+    if options.words:
+        words = next((row["words"] for row in rows if row["version"] == options.words), None)
+        if words is None:
+            raise ConfigError(f"nobody agreed to a version {options.words!r}; see: portalctl consents")
+        rows = [{"version": options.words, "words": words}]
+    if options.json:
+        print_json(rows)
+    elif options.words:
+        print(rows[0]["words"])
+    else:
+        for row in rows:
+            row["when"] = time.strftime("%Y-%m-%d %H:%M", time.localtime(row["at"]))
+        columns = [("WHEN", "when"), ("DEVICE", "mac"), ("ZONE", "zone"), ("VERSION", "version")]
+        print_table(rows, columns, empty="Nobody has agreed to anything.")
+    return 0
 
 
 def add_extend(parser: argparse.ArgumentParser) -> None:

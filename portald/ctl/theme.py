@@ -12,7 +12,7 @@ from portald.ctl.show import print_json
 from portald.ctl.words import subcommands
 from portald.errors import ConfigError
 from portald.languages import NAMES
-from portald.theme import STYLES
+from portald.theme import STYLES, Theme
 
 
 def add_commands(parser: argparse.ArgumentParser, shared: argparse.ArgumentParser) -> None:
@@ -37,7 +37,7 @@ def _preview(options: argparse.Namespace) -> int:
     language = options.language or settings.languages[0]
     theme = settings.theme_of(zone)
     if options.style:
-        theme = config.Theme(style=options.style).over(theme)
+        theme = Theme(style=options.style).over(theme)
     written: list[str] = []
     try:
         options.folder.mkdir(parents=True, exist_ok=True)

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from portald.errors import Reason, Refused, SmsError
+from portald.languages import closest
 from portald.model import Kind, Order, Outcome, Policy, Sent
 from portald.schema import Secret, setting
 from portald.sms import http, twilio
-from portald.languages import closest
 
 LIFETIME, ATTEMPTS = 600, 5
 

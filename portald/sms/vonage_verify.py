@@ -14,10 +14,10 @@ from typing import Any
 from urllib.parse import quote
 
 from portald.errors import ConfigError, Reason, Refused, SmsError
+from portald.languages import closest
 from portald.model import Kind, Order, Outcome, Policy, Sent
 from portald.schema import Secret, setting
 from portald.sms import http
-from portald.languages import closest
 
 ATTEMPTS = 3
 PENDING = 409

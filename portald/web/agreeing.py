@@ -6,7 +6,7 @@ from typing import Any
 
 from flask import Blueprint, abort, g, redirect, render_template, request
 
-from portald.consent import Consent
+from portald.consent import Consent, names_of
 from portald.errors import Refused
 from portald.portal import Portal
 from portald.web.common import refusal
@@ -35,9 +35,9 @@ def agreeing_pages(portal: Portal, consent: Consent, visits: Visits) -> Blueprin
         if found is None:
             abort(404)
         agree = g.client is not None and consent.wanted(g.client)
-        texts = [("terms", found.terms), ("privacy", found.privacy)]
+        shown = [name for name in names_of(found) if agree or name == which]
         context = {
-            "written": [each for each in texts if each[1] and (agree or each[0] == which)],
+            "written": [(name, getattr(found, name)) for name in shown],
             "agree": agree,
             "version": found.version,
             "form": visits.form(g.client) if g.client else "",

@@ -205,6 +205,12 @@ def arranging_api(arranging: Arranging, vouchers: Vouchers, staff: Staff) -> Blu
         found: list[Session] = arranging.who_had(request.args.get("address", ""), at)
         return jsonify([session_row(each) | {"number": each.account.name} for each in found])
 
+    @api.get("/consents")
+    def consents() -> Any:
+        return jsonify(
+            [dataclasses.asdict(each) for each in arranging.consents(request.args.get("of", ""))]
+        )
+
     @api.post("/seen")
     def seen() -> Any:
         arranging.seen()

@@ -19,6 +19,8 @@ from pathlib import Path
 import polib
 from flask import Flask, g, request
 
+from portald import phone
+from portald.config import Numbers
 from portald.display import amount, wait
 from portald.languages import FROM_THE_RIGHT, best
 from portald.system import our_files
@@ -73,6 +75,13 @@ def countries(language: str) -> Mapping[str, str]:
     """Return the countries' names by ISO code, from CLDR."""
     names: dict[str, dict[str, str]] = json.loads((our_files("locale") / "countries.json").read_bytes())
     return names[language]
+
+
+def choices(language: str, numbers: Numbers) -> list[tuple[str, str, str]]:
+    """Return the countries to choose from: code, name, calling code; none if there is but one."""
+    names, (first, *others) = countries(language), phone.countries(numbers)
+    found = [first, *sorted(others, key=lambda code: names.get(code, code))]
+    return [(code, names.get(code, code), phone.calling_code(code)) for code in found] if others else []
 
 
 def speak(app: Flask) -> None:

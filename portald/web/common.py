@@ -134,7 +134,7 @@ def _new_nonce() -> None:
 
 
 def _secure(response: Response) -> Response:
-    if response.mimetype.startswith("image/"):
+    if (response.mimetype or "").startswith("image/"):
         response.headers["Cache-Control"] = "private, max-age=3600"
     else:
         response.headers["Cache-Control"] = "no-store"

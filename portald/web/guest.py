@@ -15,13 +15,13 @@ from markupsafe import Markup, escape
 from werkzeug.exceptions import HTTPException
 
 from portald import phone
-from portald.consent import Consent
+from portald.consent import Consent, names_of
 from portald.errors import Reason, Refused, StoreError
 from portald.model import Client, Purpose, State
 from portald.plan import Proof
 from portald.portal import Portal
 from portald.web.agreeing import agreeing_pages
-from portald.web.catalogues import countries
+from portald.web.catalogues import choices, countries
 from portald.web.common import Forms, make_app, refusal, wants_json
 from portald.web.look import dress, pictures, surroundings
 from portald.web.online import online_pages
@@ -45,8 +45,7 @@ def guest_app(portal: Portal, ways: Ways, consent: Consent, key: bytes) -> Flask
     def around() -> dict[str, Any]:
         zone = visits.zone()
         found = consent.documents(zone.name, g.get("language", "en"))
-        names = [name for name in ("terms", "privacy") if found and getattr(found, name)]
-        look = surroundings(config, config.theme_of(zone), names)
+        look = surroundings(config, config.theme_of(zone), names_of(found))
         return look | {"languages": visits.languages(), "page_state": visits.state}
 
     app.register_blueprint(pictures(config, visits))
@@ -110,7 +109,7 @@ def _pages(portal: Portal, ways: Ways, visits: Visits) -> Blueprint:
             "form": visits.form(asking),
             "typed": typed,
             "example": phone.example(numbers.country),
-            "countries": choices(),
+            "countries": choices(g.language, numbers),
             "chosen_country": wished.country or numbers.country,
             "country_names": countries(g.language),
             "asks": asks,
@@ -122,12 +121,6 @@ def _pages(portal: Portal, ways: Ways, visits: Visits) -> Blueprint:
             "ended": ended,
             "chosen": wished.carrier,
         }
-
-    def choices() -> list[tuple[str, str, str]]:
-        """Return the countries to choose from, each with what its numbers begin with."""
-        names, (first, *others) = countries(g.language), phone.countries(portal.config.numbers)
-        found = [first, *sorted(others, key=lambda code: names.get(code, code))]
-        return [(c, names.get(c, c), phone.calling_code(c)) for c in found] if others else []
 
     @pages.post("/number")
     def number() -> Any:
