@@ -38,7 +38,8 @@ def amount(count: float, language: NullTranslations = _ENGLISH) -> str:
             break
         count /= 1000
         shown, unit = f"{count:.1f}", bigger
-    return f"{shown.replace('.', language.pgettext('decimal separator', '.'))} {unit}"
+    separator = language.pgettext("decimal separator", ".")
+    return f"{shown.replace('.', separator)} {unit}"
 
 
 def ago(seconds: float) -> str:

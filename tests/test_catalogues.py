@@ -41,23 +41,10 @@ def test_every_word_is_translated_with_its_places(language: str) -> None:
 @pytest.mark.parametrize("language", catalogues.TRANSLATED)
 def test_the_plural_rule_is_that_of_the_language(language: str) -> None:
     rule = catalogues.catalogue(language).metadata["Plural-Forms"].split("plural=")[-1].rstrip(";")
-    ours = Locale.parse(language).plural_form
-    seen: dict[int, set[str]] = {}
-    for n in range(200):
-        seen.setdefault(c2py(rule)(n), set()).add(ours(n))
-    assert all(len(forms) == 1 for forms in seen.values()) or language in {
-        "ar",
-        "he",
-        "pl",
-        "ru",
-        "uk",
-        "pt",
-        "fr",
-        "hi",
-    }
-    assert len({catalogue(language).ngettext("%(num)s day", "%(num)s days", n) for n in range(200)}) <= len(
-        seen
-    )
+    forms: dict[str, set[int]] = {}
+    for n in range(1, 200):  # of nothing, both "0 minute" and "0 minutes" are said
+        forms.setdefault(Locale.parse(language).plural_form(n), set()).add(c2py(rule)(n))
+    assert all(len(form) == 1 for form in forms.values()), forms
 
 
 def test_english_is_what_the_templates_say() -> None:
