@@ -32,10 +32,15 @@ def surroundings(config: Config, theme: Theme, documents: list[str]) -> dict[str
         "keep_days": config.keep_days,
         "theme": theme if theme.style else theme.over(Theme(style="harbour")),
         "theme_variables": dict(theme.variables()),
-        "own": lambda key: theme.text(key, g.language),
+        "own": lambda key: own_words(theme.text(key, g.language)),
         "clock": clock,
         "documents": documents,
     }
+
+
+def own_words(text: str) -> Markup | str:
+    """Return an operator's words apart from those around them, whose direction may be another."""
+    return Markup("<bdi>{}</bdi>").format(text) if text else ""
 
 
 def clock(seconds: float, over: bool = False) -> Markup:
