@@ -12,7 +12,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 DEMO_PACKAGES := nft:nftables ip:iproute2 unshare:util-linux dnsmasq:dnsmasq-base conntrack:conntrack udhcpc:udhcpc
-TEST_PACKAGES := $(DEMO_PACKAGES) chromium:chromium chromedriver:chromium-driver openssl:openssl systemd-analyze:systemd systemd-nspawn:systemd-container lua5.4:lua5.4 gammu-smsd:gammu-smsd faketime:faketime iptables:iptables ipset:ipset
+TEST_PACKAGES := $(DEMO_PACKAGES) chromium:chromium chromedriver:chromium-driver openssl:openssl systemd-analyze:systemd systemd-nspawn:systemd-container lua5.4:lua5.4 gammu-smsd:gammu-smsd faketime:faketime iptables:iptables ipset:ipset iodine:iodine kea-dhcp4:kea-dhcp4-server kea-dhcp6:kea-dhcp6-server radvd:radvd
 
 PREFIX ?= /opt/portald
 DESTDIR ?=

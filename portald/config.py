@@ -18,6 +18,13 @@ from portald.schema import Secret, build, one_of, setting, split_url, table
 from portald.theme import Theme
 
 DEFAULT_PATH = Path("/etc/portald/portald.toml")
+LONGEST_URI = 255
+"""Bytes of a DHCPv4 option."""
+
+
+def is_name(text: str) -> bool:
+    """Tell whether this is a host's name in small letters."""
+    return bool(re.fullmatch(r"(?=.{1,253}$)([a-z0-9_-]{1,63}\.)*[a-z0-9-]{1,63}", text, re.ASCII))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,8 +166,11 @@ class Web:
         if self.url is None:
             return
         parts = split_url(self.url)
-        if parts is None or parts.path not in {"", "/"} or parts.query or parts.fragment:
+        # It goes into other programs' settings as it is (portalctl render).
+        if parts is None or not re.fullmatch(r"https?://[\w.:\[\]-]+/?", self.url, re.ASCII):
             raise ConfigError(f"url: expected http://name/ or https://name/, got {self.url!r}")
+        if parts.scheme == "https" and len(api_of(self.url).encode()) > LONGEST_URI:
+            raise ConfigError("url: too long for DHCP, which has 255 bytes for it and captive-portal/api")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,6 +213,17 @@ class Garden:
     names: tuple[str, ...] = setting(
         "names and all below them, filled in by dnsmasq (portalctl render dnsmasq)", ()
     )
+    checks: tuple[str, ...] = setting(
+        "names that phones ask for the time or about certificates, a little before login; with https only",
+        (
+            "time.apple.com",
+            "time-ios.apple.com",
+            "time.android.com",
+            "time.google.com",
+            "time.windows.com",
+            "pool.ntp.org",
+        ),
+    )
 
     def __post_init__(self) -> None:
         for network in self.networks:
@@ -210,9 +231,10 @@ class Garden:
                 ip_network(network)
             except ValueError as error:
                 raise ConfigError(f"networks: {error}") from error
-        for name in self.names:
-            if not re.fullmatch(r"(?=.{1,253}$)([a-z0-9_-]{1,63}\.)*[a-z0-9-]{1,63}", name, re.ASCII):
-                raise ConfigError(f"names: expected a name such as example.com, got {name!r}")
+        for key, names in (("names", self.names), ("checks", self.checks)):
+            for name in names:
+                if not is_name(name):
+                    raise ConfigError(f"{key}: expected a name such as example.com, got {name!r}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -335,6 +357,16 @@ class Config:
     def portal_url(self, zone: Zone) -> str:
         """Return the portal's address for guests of a zone, with a slash at the end."""
         return (self.web.url or f"http://{zone.gateway}").rstrip("/") + "/"
+
+    def captive_api(self, zone: Zone) -> str | None:
+        """Return the URI of the captive-portal API for a zone; without https there is none (RFC 8908)."""
+        url = self.portal_url(zone)
+        return api_of(url) if url.startswith("https://") else None
+
+
+def api_of(url: str) -> str:
+    """Return the captive-portal API's URI of a portal."""
+    return url.rstrip("/") + "/captive-portal/api"
 
 
 def load(path: Path) -> Config:

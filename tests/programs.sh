@@ -1,6 +1,7 @@
 #!/bin/sh
 # Installs programs that are missing, if we may.
 #   programs.sh need|try program:package …
+# A daemon among them starts neither now nor with the machine.
 # Ends with 1, naming every package, if "need"ed ones cannot be had.
 how=$1; shift
 PATH=$PATH:/usr/sbin:/sbin
@@ -15,8 +16,18 @@ as_root=
 if command -v apt-get >/dev/null 2>&1 && { [ -z "$as_root" ] || $as_root true 2>/dev/null; }; then
     echo "Installing:$wanted"
     $as_root apt-get update -qq
+    policy=/usr/sbin/policy-rc.d
+    if [ ! -e "$policy" ]; then
+        trap '$as_root rm -f "$policy"' EXIT
+        trap 'exit 130' HUP INT TERM
+        printf '#!/bin/sh\nexit 101\n' | $as_root tee "$policy" >/dev/null
+        $as_root chmod 755 "$policy"
+    fi
     # shellcheck disable=SC2086
     if $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $wanted >/dev/null; then
+        for package in $wanted; do
+            $as_root systemctl disable "$package" >/dev/null 2>&1
+        done
         exit 0
     fi
 fi

@@ -1,4 +1,4 @@
-"""The commands that README and docs/access.md show are run as they stand there."""
+"""The commands that README, docs/access.md and docs/network.md show are run as they stand there."""
 
 from __future__ import annotations
 
@@ -31,7 +31,10 @@ def test_every_one_of_them_works(running: Running, tmp_path: Path) -> None:  # n
     (tmp_path / "staff.csv").write_text("name,group\nzoe,SMS\n")
     done = []
     # The requests come last: to ask to be let in, the guest must be out.
-    commands = sorted([*shown("README.md"), *shown("docs/access.md")], key=lambda c: "approvals" in c)
+    commands = sorted(
+        [*shown("README.md"), *shown("docs/access.md"), *shown("docs/network.md")],
+        key=lambda c: "approvals" in c,
+    )
     for command in commands:
         words = shlex.split(
             command.replace("/root/", f"{tmp_path}/").replace("staff.csv", f"{tmp_path}/staff.csv")

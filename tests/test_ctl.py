@@ -286,28 +286,3 @@ def test_check_looks_at_files_of_secrets_and_at_where_texts_go(
     assert f"chmod o= {token}" in printed
     assert f"warn  nowhere: nothing answers at 127.0.0.1 port {nowhere}: Connection refused" in printed
     assert "there: nothing" not in printed.replace("nowhere: nothing", "")
-
-
-@pytest.mark.parametrize(
-    ("more", "flags", "line"),
-    [
-        (
-            '[garden]\nnames = ["example.com"]\n',
-            [],
-            "nftset=/example.com/4#inet#portald#garden4,6#inet#portald#garden6",
-        ),
-        (
-            '[garden]\nnames = ["example.com"]\n',
-            ["--ipset"],
-            "ipset=/example.com/portald_garden4,portald_garden6",
-        ),
-        ("", [], "# It has no names"),
-    ],
-)
-def test_render_dnsmasq(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], more: str, flags: list[str], line: str
-) -> None:
-    config = tmp_path / "portald.toml"
-    config.write_text('[[zones]]\ninterface = "lo"\nnetworks = ["10.0.0.0/8"]\n' + more)
-    assert main(["render", "dnsmasq", *flags, "--config", str(config)]) == 0
-    assert line in capsys.readouterr().out

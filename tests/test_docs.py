@@ -202,7 +202,7 @@ RUN_BY = {
 }
 
 
-RUN_AS_SHOWN = {*shown("README.md"), *shown("docs/access.md")} - RUN_BY.keys()
+RUN_AS_SHOWN = {*shown("README.md"), *shown("docs/access.md"), *shown("docs/network.md")} - RUN_BY.keys()
 
 
 @pytest.mark.parametrize("command", commands())

@@ -33,7 +33,7 @@ LAYERS = [
     ["exchange", "door", "timekeeping"],
     ["purse"],
     ["store", "firewall", "sms", "neighbours"],
-    ["limits", "otp", "access", "phone", "texts", "display", "places", "passwords"],
+    ["limits", "otp", "access", "phone", "texts", "display", "places", "passwords", "rendering"],
     ["config", "system", "plan", "periods"],
     ["hours", "units", "theme", "languages"],
     ["schema", "colours"],

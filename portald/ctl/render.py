@@ -8,10 +8,14 @@ from collections.abc import Iterator
 from portald import config
 from portald.config import Config
 from portald.ctl.show import print_json
+from portald.rendering import dnsmasq, kea, networkd, odhcpd, radvd
+
+PROGRAMS = ("dnsmasq", "kea", "radvd", "odhcpd", "systemd-networkd")
 
 
 def add_what(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("what", choices=("dnsmasq",), help="the program")
+    parser.add_argument("what", choices=PROGRAMS, help="the program")
+    parser.add_argument("--ipv6", action="store_true", help="for Kea's DHCPv6 server")
     parser.add_argument(
         "--ipset", action="store_true", help="for the iptables backend, if the settings do not say it"
     )
@@ -19,7 +23,7 @@ def add_what(parser: argparse.ArgumentParser) -> None:
 
 def render(options: argparse.Namespace) -> int:
     settings = config.load(options.config)
-    lines = list(dnsmasq(settings, options.ipset or settings.firewall.backend == "iptables"))
+    lines = list(_lines(options, settings))
     if options.json:
         print_json(lines)
     else:
@@ -27,13 +31,16 @@ def render(options: argparse.Namespace) -> int:
     return 0
 
 
-def dnsmasq(settings: Config, ipset: bool) -> Iterator[str]:
-    """Yield dnsmasq's lines that fill the walled garden with the addresses of its names (dnsmasq(8))."""
-    yield "# The walled garden of portald: portalctl render dnsmasq > /etc/dnsmasq.d/portald.conf"
-    if not settings.garden.names:
-        yield '# It has no names; set names = ["example.com"] in [garden].'
-    for name in settings.garden.names:
-        if ipset:
-            yield f"ipset=/{name}/portald_garden4,portald_garden6"
-        else:
-            yield f"nftset=/{name}/4#inet#portald#garden4,6#inet#portald#garden6"
+def _lines(options: argparse.Namespace, settings: Config) -> Iterator[str]:
+    match options.what:
+        case "dnsmasq":
+            ipset = options.ipset or settings.firewall.backend == "iptables"
+            return dnsmasq.lines(settings, ipset)
+        case "kea":
+            return kea.lines(settings, 6 if options.ipv6 else 4)
+        case "radvd":
+            return radvd.lines(settings)
+        case "odhcpd":
+            return odhcpd.lines(settings)
+        case _:
+            return networkd.lines(settings)

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from portald.demo import internet, phone, views
-from portald.demo.lab import Host, LabError, cable, opened, until
+from portald.demo.lab import Host, LabError, cable, end, opened, until
 from portald.system import our_files
 
 PORTAL = "10.77.0.1"
@@ -81,6 +81,7 @@ class Venue:
         self.hosts: list[Host] = []
         self.config = self.scratch / "portald.toml"
         self.separated = False
+        self.dnsmasq: subprocess.Popen[Any] | None = None
         self.daemon: subprocess.Popen[Any] | None = None
         self.helper: subprocess.Popen[Any] | None = None
 
@@ -173,8 +174,10 @@ class Venue:
         self.gateway.run("nft", "add rule ip venue out oifname wan masquerade")
 
     def serve_guests(self, *more: str) -> None:
-        """Start the gateway's DHCP, DNS and router advertisements; ``more`` goes to dnsmasq."""
-        self._dnsmasq(
+        """Start the gateway's DHCP, DNS and router advertisements anew; ``more`` goes to dnsmasq."""
+        if self.dnsmasq:
+            end(self.dnsmasq)
+        self.dnsmasq = self._dnsmasq(
             self.gateway,
             "interface=br-guest",
             "bind-interfaces",
@@ -191,11 +194,11 @@ class Venue:
             *more,
         )
 
-    def _dnsmasq(self, host: Host, *options: str) -> None:
+    def _dnsmasq(self, host: Host, *options: str) -> subprocess.Popen[Any]:
         # --no-daemon stays the user it is: in a user namespace it could become no other.
         common = ["--no-daemon", "--conf-file=/dev/null", "--pid-file"]
         with (self.scratch / f"{host.name}-dnsmasq.log").open("wb") as log:
-            host.start("dnsmasq", *common, *(f"--{option}" for option in options), output=log)
+            return host.start("dnsmasq", *common, *(f"--{option}" for option in options), output=log)
 
     def _separate(self) -> bool:
         """Make portald runnable by nobody on the gateway; false if we cannot become nobody."""

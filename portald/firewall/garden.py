@@ -1,4 +1,4 @@
-"""The walled garden's addresses: those of the settings, and those dnsmasq has found."""
+"""What is open before login: the addresses of the settings, and those that dnsmasq has found."""
 
 from __future__ import annotations
 

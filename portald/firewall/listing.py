@@ -22,6 +22,7 @@ _ADDRESS = re.compile(rf"([0-9a-f]*[.:][0-9a-f.:]*){_TIMES}")
 _DURATION = re.compile(r"(\d+)(ms|[dhms])")
 _SECONDS = {"d": 86_400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 _UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30}
+FOUND = ("garden4", "garden6", "checks4", "checks6")
 FOREVER = 2**31
 """Seconds of an element without a timeout: never ours."""
 
@@ -44,8 +45,8 @@ class Table:
         """Kilobits per second, by device and class; who keeps rates by queues fills it in."""
         self.volumes: dict[int, int | None] = {}
         """Bytes left, by session; ``None`` if its quota is another's."""
-        self.garden: dict[str, dict[str, int]] = {"garden4": {}, "garden6": {}}
-        """Seconds left, by address."""
+        self.garden: dict[str, dict[str, int]] = {name: {} for name in FOUND}
+        """Seconds left, by address, of what dnsmasq has put in."""
         self._parts: dict[int, _Parts] = {}
         self._quotas: dict[int, int] = {}
 

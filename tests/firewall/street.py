@@ -107,6 +107,14 @@ class Street:
         """Send datagrams to the internet, each of which is answered by ``echo `` and itself."""
         host.run(*_traffic("talk", source, WEB[":" in source], "9999", payload, str(count)))
 
+    def flood(self, host: Host, source: str, target: str, port: int, size: int, count: int) -> int:
+        """Send so many datagrams at once; return how many answers came (``traffic.clock``)."""
+        return int(host.run(*_traffic("flood", source, target, str(port), str(size), str(count))))
+
+    def serve(self, *words: str) -> None:
+        """Start one more program on the internet."""
+        self.internet.start(*_traffic(*words))
+
     def do(self, host: Host, *action: str) -> str:
         return host.run(sys.executable, "-I", wire.__file__, *action)
 

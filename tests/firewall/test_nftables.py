@@ -21,7 +21,7 @@ pytestmark = pytest.mark.lab
 
 
 def elements(name: str) -> str:
-    kind = "set" if name.startswith(("acct", "rate", "garden")) else "map"
+    kind = "set" if name.startswith(("acct", "rate", "garden", "checks")) else "map"
     found = re.search(
         r"elements = \{(.*?)\}", commands.run("nft", "list", kind, "inet", "portald", name), re.S
     )
@@ -262,12 +262,14 @@ def test_what_dnsmasq_has_found_survives_an_install(nft: NftFirewall) -> None:
 def test_what_dnsmasq_has_found_is_put_back(nft: NftFirewall, damage: str) -> None:
     commands.nft("add element inet portald garden4 { 198.51.100.7 timeout 1h, 198.51.100.8 timeout 1s }")
     commands.nft("add element inet portald garden6 { 2001:db8:2::7 }")
+    commands.nft("add element inet portald checks4 { 198.51.100.9 }")
     nft.read()
     commands.run("nft", damage)
     nft.setup()
     assert re.search(r"198\.51\.100\.7 timeout (59m\d\ds|1h)", elements("garden4"))
     assert "198.51.100.8" not in elements("garden4")
     assert "2001:db8:2::7" in elements("garden6")
+    assert "198.51.100.9" in elements("checks4")
 
 
 def test_the_garden_of_the_settings_is_the_only_one(nft: NftFirewall) -> None:

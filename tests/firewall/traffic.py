@@ -5,6 +5,8 @@ python traffic.py ask ADDRESS PORT LINE  prints what came back: a number of byte
 python traffic.py tick ADDRESS PORT      prints a line for every tick that arrives
 python traffic.py hold ADDRESS PORT N    prints how many of N connections could be opened
 python traffic.py name PORT              answers every datagram with itself
+python traffic.py clock PORT              answers a large datagram with a small one, a small one with 30 large
+python traffic.py flood FROM TO PORT SIZE N     sends N datagrams at once; prints how many came back
 python traffic.py talk FROM TO PORT PAYLOAD N   sends N datagrams, and listens until all is still
 """
 
@@ -15,6 +17,8 @@ import socket
 import sys
 import threading
 import time
+
+SO_RCVBUFFORCE = 33  # which the socket module does not name
 
 
 def serve(port: str, word: str = "") -> None:
@@ -80,6 +84,39 @@ def name(port: str) -> None:
         while True:
             payload, sender = listener.recvfrom(2000)
             listener.sendto(payload, sender)
+
+
+def clock(port: str) -> None:
+    with udp(socket.AF_INET6) as listener:
+        listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        listener.bind(("::", int(port)))
+        while True:
+            payload, sender = listener.recvfrom(2000)
+            for _ in range(30 if len(payload) < 500 else 1):
+                listener.sendto(bytes(1000 if len(payload) < 500 else 10), sender)
+
+
+def flood(source: str, target: str, port: str, size: str, count: str) -> None:
+    back = 0
+    with udp(socket.AF_INET6 if ":" in target else socket.AF_INET) as sender:
+        sender.bind((source, 0))
+        for _ in range(int(count)):
+            with contextlib.suppress(OSError):  # an ICMP refusal of the one before
+                sender.sendto(bytes(int(size)), (target, int(port)))
+        sender.settimeout(0.2)
+        with contextlib.suppress(TimeoutError):
+            while True:
+                with contextlib.suppress(ConnectionError, PermissionError):
+                    sender.recv(2000)
+                    back += 1
+    print(back)
+
+
+def udp(family: int) -> socket.socket:
+    """Return a socket that has room for a flood."""
+    made = socket.socket(family, socket.SOCK_DGRAM)
+    made.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 1 << 22)
+    return made
 
 
 def talk(source: str, target: str, port: str, payload: str, count: str) -> None:

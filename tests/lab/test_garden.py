@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
 from functools import partial
 
 import pytest
 
+from portald.config import Config, build
 from portald.demo.lab import until
 from portald.demo.venue import SITE, WEB, Venue
+from portald.rendering import dnsmasq
 from tests.lab_fixtures import require_lab
 
 pytestmark = pytest.mark.lab
 
 SETTINGS = '\n[garden]\nnames = ["example.com"]\n'
+CHECKED = build(
+    Config,
+    {
+        "web": {"url": "https://portal.example.net"},
+        "zones": [{"interface": "br-guest", "networks": ["10.77.0.0/24"]}],
+        "garden": {"checks": ["example.com"]},
+    },
+)
 
 
 def direct(venue: Venue, family: str) -> bool:
@@ -28,12 +35,9 @@ def test_names_open_in_both_families_and_survive_a_flush() -> None:
     require_lab()
     with Venue(more=SETTINGS) as venue:
         venue.start()
-        lines = venue.ctl("render", "dnsmasq").splitlines()
-        found = subprocess.run(
-            ["pgrep", "-f", f"leasefile={venue.scratch}"], capture_output=True, text=True
-        )
-        os.kill(int(found.stdout), signal.SIGKILL)
-        venue.serve_guests(*(line for line in lines if not line.startswith("#")))
+        rendered = venue.scratch / "rendered.conf"
+        rendered.write_text(venue.ctl("render", "dnsmasq"))
+        venue.serve_guests(f"conf-file={rendered}")
         venue.lease(venue.phone)
         venue.wait_ipv6(venue.phone)
         for address in WEB:
@@ -52,10 +56,17 @@ def test_names_open_in_both_families_and_survive_a_flush() -> None:
         until(lambda: all(direct(venue, family) for family in "46"), "the garden is lost", 15)
 
 
-def test_without_a_lookup_nothing_opens() -> None:
+def test_names_of_checks_open_little_and_nothing_opens_without_a_lookup() -> None:
     require_lab()
     with Venue(more=SETTINGS) as venue:
         venue.start()
+        rendered = venue.scratch / "rendered.conf"
+        rendered.write_text("\n".join(dnsmasq.lines(CHECKED)))
+        venue.serve_guests(f"conf-file={rendered}")
         venue.lease(venue.phone)
+        venue.wait_ipv6(venue.phone)
         answer = venue.fetch(venue.phone, f"http://{SITE}/", "4")
         assert answer["status"] == 302
+        for family in "46":
+            until(partial(direct, venue, family), "the checks do not open")
+            assert "error" in venue.do(venue.phone, "connect", "www.example.com", "443", family)

@@ -7,6 +7,7 @@ Counters  ``portald_sent4/6`` and ``portald_got4/6`` count by address.  Without 
           outlives access.
 Ledger    ``portald_sessions``, see ``ledger``.
 Garden    ``portald_nets4/6`` are from the settings, ``portald_garden4/6`` are filled by dnsmasq.
+Checks    ``portald_checks4/6`` as well: who is asked about certificates and the time.
 
 Every element names its session in its comment.
 """
@@ -29,6 +30,7 @@ SENT = {family: f"portald_sent{family}" for family in FAMILIES}
 GOT = {family: f"portald_got{family}" for family in FAMILIES}
 NETS = {family: f"portald_nets{family}" for family in FAMILIES}
 GARDEN = {family: f"portald_garden{family}" for family in FAMILIES}
+CHECKS = {family: f"portald_checks{family}" for family in FAMILIES}
 
 WIDEST = 16
 """A bitmap holds 65,536 addresses."""
@@ -73,7 +75,7 @@ class Layout:
             lines.append(f"{DOWN[family]} {kind} timeout 0 comment")
             lines += [f"{name[family]} {kind} counters comment" for name in (SENT, GOT)]
             lines.append(f"{NETS[family]} {kind.replace(':ip', ':net')}")
-            lines.append(f"{GARDEN[family]} {kind} timeout 86400")
+            lines += [f"{name[family]} {kind} timeout 86400" for name in (GARDEN, CHECKS)]
         return lines
 
     def check(self, grant: Grant) -> None:

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from ipaddress import collapse_addresses
 
 from portald.firewall.guard import ALIVE
-from portald.firewall.ipset.layout import DOWN, GARDEN, GOT, NETS, SENT, Class, Layout, rated
+from portald.firewall.ipset.layout import CHECKS, DOWN, GARDEN, GOT, NETS, SENT, Class, Layout, rated
 
 PREFIX = "PORTALD"
 SEEN, ADMITTED = ALIVE, 0x20000000
@@ -78,7 +78,7 @@ def _mangle(family: int, layout: Layout) -> Table:
             "PORTALD_ARRIVE": arrive,
             # What left the filter table without having been admitted.
             "PORTALD_LEAVE": [f"-m mark --mark {SEEN:#x}/{BOTH:#x} -g PORTALD_SHUT"],
-            "PORTALD_SHUT": [*_garden(family, "dst"), "-j DROP"],
+            "PORTALD_SHUT": [*_garden(family, "dst"), *_checks(family, "dst"), "-j DROP"],
             # The gateway's own answers, should a sysctl have them inherit the mark.
             "PORTALD_OWN": [f"-j MARK --set-xmark 0x0/{BOTH:#x}"],
         },
@@ -97,6 +97,7 @@ def _nat(family: int, interfaces: Iterable[str], portal_port: int) -> Table:
                 f"{_ADMITTED} -j RETURN",
                 "-p udp -m udp --dport 53 -j REDIRECT --to-ports 53",
                 *_garden(family, "dst"),
+                *_checks(family, "dst"),
                 f"-p tcp -m tcp --dport 80 {portal}",
             ],
         },
@@ -136,7 +137,7 @@ def _filter(
                 f"{_ADMITTED} -j RETURN",
                 _RESET,
                 f"-m length --length {longest + 1}:65535 -j DROP",
-                "-m hashlimit --hashlimit-upto 10/sec --hashlimit-burst 50 --hashlimit-mode srcip"
+                "-m hashlimit --hashlimit-upto 5/sec --hashlimit-burst 50 --hashlimit-mode srcip"
                 " --hashlimit-name portald_dns -j RETURN",
                 "-j DROP",
             ],
@@ -150,7 +151,15 @@ def _filter(
                 *(f"-o {name} -g PORTALD_DOWN" for name in interfaces),
             ],
             # The garden is no session's, whoever walks in it.
-            "PORTALD_UP": [*_garden(family, "dst"), f"{_ADMITTED} -g PORTALD_SENT", "-g PORTALD_REFUSE"],
+            "PORTALD_UP": [
+                *_garden(family, "dst"),
+                f"{_ADMITTED} -g PORTALD_SENT",
+                *_checks(family, "dst", "-g PORTALD_ASK"),
+                "-g PORTALD_REFUSE",
+            ],
+            # Checks of certificates and of the time: little at a time, in both directions.
+            "PORTALD_ASK": [_budget("src"), "-j DROP"],
+            "PORTALD_TELL": [_budget("dst"), "-j DROP"],
             # Nothing passes that is not counted.
             "PORTALD_SENT": [
                 f"-j {SLOW['up']}",
@@ -163,6 +172,7 @@ def _filter(
             "PORTALD_DOWN": [
                 *_garden(family, "src", _ANSWER),
                 f"-m set --match-set {DOWN[family]} dst {_ANSWER} -g PORTALD_GOT",
+                *_checks(family, "src", f"{_ANSWER} -g PORTALD_TELL"),
                 "-j DROP",
             ],
             "PORTALD_GOT": [
@@ -178,6 +188,21 @@ def _filter(
 def _garden(family: int, which: str, also: str = "") -> list[str]:
     also = also and f"{also} "
     return [f"-m set --match-set {name[family]} {which} {also}-j RETURN" for name in (NETS, GARDEN)]
+
+
+def _checks(family: int, which: str, then: str = "-j RETURN") -> list[str]:
+    port = "dport" if which == "dst" else "sport"
+    return [
+        f"-p {protocol} -m {protocol} --{port} {number} -m set --match-set {CHECKS[family]} {which} {then}"
+        for protocol, number in (("tcp", 80), ("udp", 123))
+    ]
+
+
+def _budget(end: str) -> str:
+    return (
+        f"-m hashlimit --hashlimit-upto 8kb/s --hashlimit-burst 64kb --hashlimit-mode {end}ip"
+        f" --hashlimit-name portald_checks_{end} -j RETURN"
+    )
 
 
 def slow(family: int, kinds: Iterable[Class]) -> Table:

@@ -1,0 +1,1 @@
+"""Settings for the programs beside portald: DHCP, DNS and router advertisements."""
