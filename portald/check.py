@@ -55,6 +55,7 @@ def findings(path: Path) -> list[Finding]:
     for look in (
         _numbers,
         _texts,
+        _pages,
         _providers,
         _zones,
         _forwarding,
@@ -94,6 +95,22 @@ def _texts(settings: Config) -> Iterator[Finding]:
         if preview.size.parts > 1:
             text = f"the text for {preview.when} is {preview.size.parts} parts, each of which costs"
             yield Finding(Level.WARN, text, "shorten it; see: portalctl sms preview")
+
+
+def _pages(settings: Config) -> Iterator[Finding]:
+    for zone in settings.zones:
+        theme = settings.theme_of(zone)
+        for key, path in (("logo", theme.logo), ("background", theme.background)):
+            if path is not None and not os.access(path, os.R_OK):
+                yield Finding(Level.WARN, f"zone {zone.name}: {key}: there is no {path} to be read")
+    from portald.web import preview  # Flask, which no other part of this needs
+
+    try:
+        preview.prove(settings)
+    except ConfigError as error:
+        yield from (Finding(Level.FAIL, problem) for problem in error.problems)
+    else:
+        yield Finding(Level.OK, f"the pages can be made, in {len(settings.languages)} languages")
 
 
 def _providers(settings: Config) -> Iterator[Finding]:

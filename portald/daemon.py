@@ -47,9 +47,11 @@ from portald.texting import Texting
 from portald.texts import Texts
 from portald.timekeeping import Timekeeper
 from portald.vouchers import Vouchers
+from portald.web import catalogues, look
 from portald.web.admin import admin_app
 from portald.web.capture import Capture
 from portald.web.guest import guest_app
+from portald.web.preview import prove
 from portald.web.reports import reports_app
 from portald.web.server import Server, remember_macs
 from portald.web.ways import Ways
@@ -172,6 +174,8 @@ class Daemon:
             Vouchers(store, door, time.time, key, settings.limits),
             Staff(settings, store, door, time.time),
         )
+        if any(own.is_dir() for own in (look.OWN, catalogues.OWN)):
+            prove(settings)
         self._arranging = arranging = Arranging(settings, store, door, time.time, self._rounds.wake)
         guest = Capture(guest_app(portal, ways, Consent(settings, store, time.time), key), settings)
         listeners = _guest_listeners(settings.web.port)

@@ -131,6 +131,50 @@ def test_check_finds_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "warn" in {row["level"] for row in rows}
 
 
+def test_a_theme_can_be_looked_at(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config, folder = tmp_path / "portald.toml", tmp_path / "pages"
+    (tmp_path / "logo.svg").write_text('<svg xmlns="http://www.w3.org/2000/svg"/>')
+    config.write_text(
+        f'state_dir = "{tmp_path}"\n[[zones]]\ninterface = "guests"\nnetworks = ["10.77.0.0/24"]\n'
+        f'[zones.theme]\nlogo = "{tmp_path}/logo.svg"\n[[sms]]\ntype = "sandbox"\n'
+    )
+    arguments = ["theme", "preview", str(folder), "--config", str(config)]
+    assert main([*arguments, "--language", "ar", "--style", "night"]) == 0
+    assert f"open {folder}/index.html in a browser" in capsys.readouterr().out
+    assert 'lang="ar" dir="rtl"' in (folder / "code.html").read_text()
+    assert 'src="logo"' in (folder / "first.html").read_text()
+    assert (folder / "logo").read_text().startswith("<svg")
+    assert main([*arguments, "--json"]) == 0
+    pages = json.loads(capsys.readouterr().out)["pages"]
+    assert {f"{page}.html" for page in pages} | {"index.html"} == {f.name for f in folder.glob("*.html")}
+    assert main([*arguments, "--zone", "attic"]) == 1
+    assert "there is no zone 'attic'; known: guest" in capsys.readouterr().err
+    assert main(["theme", "preview", str(tmp_path / "logo.svg"), "--config", str(config)]) == 1
+    assert "logo.svg: File exists" in capsys.readouterr().err
+    (tmp_path / "logo.svg").unlink()
+    main(["check", "--config", str(config)])
+    assert f"warn  zone guest: logo: there is no {tmp_path}/logo.svg" in capsys.readouterr().out
+
+
+def test_consents_are_shown(running: Running) -> None:  # noqa: F811
+    terms = running.folder / "terms.txt"
+    terms.write_text("Be kind.\n")
+    running.config.write_text(
+        running.config.read_text().replace("[[zones]]", f'[[zones]]\nterms = "{terms}"')
+    )
+    running.up()
+    assert "Nobody has" in running.ctl("consents").stdout
+    page = running.get("/terms")["body"]
+    version = re.search(r'name="version" value="(\w+)"', page)
+    assert version
+    assert running.post("/agree", version=version[1])["location"] == "/"
+    (row,) = json.loads(running.ctl("consents", "--of", "02:00:7f:00:00:01", "--json").stdout)
+    assert row["version"] == version[1]
+    assert version[1] in running.ctl("consents").stdout
+    assert running.ctl("consents", "--words", version[1]).stdout == "Be kind.\n"
+    assert running.ctl("consents", "--words", "rubbish").returncode == 1
+
+
 def test_check_of_an_address_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = tmp_path / "portald.toml"
     config.write_text(

@@ -77,7 +77,7 @@ class Running:
 
     def post(self, path: str, **fields: str) -> dict[str, Any]:
         token = ""
-        for page in ("/", "/code", "/status"):
+        for page in ("/", "/terms", "/code", "/status"):
             if found := re.search(r'name="form" value="(\w+)"', self.get(page)["body"]):
                 token = found[1]
         body = "&".join([f"form={token}", *(f"{k}={v}" for k, v in fields.items())])

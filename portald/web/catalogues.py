@@ -22,6 +22,7 @@ from flask import Flask, g, request
 from portald import phone
 from portald.config import Numbers
 from portald.display import amount, wait
+from portald.errors import ConfigError
 from portald.languages import FROM_THE_RIGHT, best
 from portald.system import our_files
 
@@ -56,18 +57,29 @@ def negotiate(offered: Sequence[str]) -> str:
 
 @functools.cache
 def catalogue(language: str) -> NullTranslations:
-    """Return a language's words."""
+    """Return a language's words, an operator's own before ours."""
     words = NullTranslations()
     for folder in (our_files("locale"), OWN):
-        path = folder / f"{language}.po"
         try:
-            if path.is_file():
-                made = GNUTranslations(io.BytesIO(polib.pofile(str(path)).to_binary()))
-                made.add_fallback(words)
-                words = made
-        except (OSError, ValueError) as error:
-            log.error("event=catalogue_unreadable path=%s error=%s", path, error)
+            made = written(folder, language)
+        except ConfigError as error:
+            log.error("event=catalogue_unreadable error=%s", error)
+            continue
+        if made is not None:
+            made.add_fallback(words)
+            words = made
     return words
+
+
+def written(folder: Path, language: str) -> GNUTranslations | None:
+    """Read a folder's catalogue of a language, ``None`` if it has none; raise ``ConfigError``."""
+    path = folder / f"{language}.po"
+    try:
+        if not path.is_file():
+            return None
+        return GNUTranslations(io.BytesIO(polib.pofile(str(path)).to_binary()))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path}: {error}") from error
 
 
 @functools.cache

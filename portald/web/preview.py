@@ -21,7 +21,7 @@ from portald.model import Account, Challenge, Outcome, Policy, Session, State, U
 from portald.sms.carriers import Carrier
 from portald.store.entries import Approval
 from portald.theme import Theme
-from portald.web.catalogues import choices, countries
+from portald.web import catalogues
 from portald.web.common import make_app
 from portald.web.look import OWN, dress, surroundings
 
@@ -136,8 +136,9 @@ class Preview:
             around = surroundings(config, theme or config.theme_of(zone), names_of(shown) if found else [])
             around |= {
                 "languages": {tag: NAMES[tag] for tag in config.languages}, "form": "0" * 32,
-                "example": phone.example(numbers.country), "countries": choices(language, numbers),
-                "chosen_country": numbers.country, "country_names": countries(language),
+                "country_names": catalogues.countries(language), "chosen_country": numbers.country,
+                "countries": catalogues.choices(language, numbers),
+                "example": phone.example(numbers.country),
                 "written": [(name, getattr(shown, name)) for name in names_of(shown)],
                 "refused": None, "missing": False, "page_state": lambda: "",
             }  # fmt: skip
@@ -146,7 +147,20 @@ class Preview:
                     page = render_template(f"guest/{template}.html", **around | values)
                 except TemplateError as error:
                     raise ConfigError(f"{_place(error)}: {error} (on the page {name!r})") from error
+                except (LookupError, TypeError, ValueError) as error:  # a place such as %(time)s
+                    raise ConfigError(f"words in {language!r}: {error} (on the page {name!r})") from error
                 yield name, page
+
+
+def prove(config: Config, own: Path = OWN) -> None:
+    """Make every page that an operator may have changed; raise ``ConfigError`` for the first mistake."""
+    first, *others = config.languages
+    changed = [language for language in others if catalogues.written(catalogues.OWN, language)]
+    catalogues.written(catalogues.OWN, first)
+    for zone in config.zones:
+        for language in (first, *changed):
+            for _ in Preview(config, own).pages(zone, language):
+                pass
 
 
 def _place(error: TemplateError) -> str:

@@ -16,7 +16,8 @@ from portald.errors import ConfigError
 from portald.languages import FROM_THE_RIGHT, NAMES
 from portald.model import Client
 from portald.theme import STYLES, Theme
-from portald.web.preview import Preview
+from portald.web import catalogues
+from portald.web.preview import Preview, prove
 from tests.conftest import NUMBER, Product
 from tests.web.test_guest import Phone
 
@@ -222,6 +223,35 @@ def test_an_operators_templates_come_first(config: Config, tmp_path: Path) -> No
     (tmp_path / "guest/left.html").write_text("{{ nothing.like.this }}")
     with pytest.raises(ConfigError, match=r"left\.html:1: 'nothing' is undefined"):
         list(Preview(config, own=tmp_path).pages(config.zones[0], "en"))
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ('msgid "Sign in"\nmsgstr "Hereinspaziert"', None),
+        ('msgid "Sign in"\nmsgstr "Herein"spaziert"', r"de\.po: "),
+        ('msgid "Step %(done)s of %(all)s"\nmsgstr "%(dnoe)s/%(all)s"', r"words in 'de': 'dnoe'"),
+    ],
+)
+def test_an_operators_words_come_first(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: str, said: str | None
+) -> None:
+    monkeypatch.setattr(catalogues, "OWN", tmp_path)
+    (tmp_path / "de.po").write_text(
+        f'msgid ""\nmsgstr "Content-Type: text/plain; charset=utf-8\\n"\n\n{written}\n'
+    )
+    catalogues.catalogue.cache_clear()
+    try:
+        if said is None:
+            prove(config)
+            pages = dict(Preview(config).pages(config.zones[0], "de"))
+            assert "Hereinspaziert" in pages["first"]
+            assert "Handynummer" in pages["first"]
+        else:
+            with pytest.raises(ConfigError, match=said):
+                prove(config)
+    finally:
+        catalogues.catalogue.cache_clear()
 
 
 @pytest.mark.parametrize("language", NAMES)
