@@ -1,4 +1,4 @@
-"""The commands that README, docs/access.md and docs/network.md show are run as they stand there."""
+"""The commands that README, docs/access.md, docs/network.md and docs/pages.md show are run as they stand there."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from portald.demo.lab import until
 from tests.test_daemon import Running, running  # noqa: F401, a fixture
 
 ROOT = Path(__file__).parent.parent
+DOCUMENTS = ("README.md", "docs/access.md", "docs/network.md", "docs/pages.md")
 ELSEWHERE = ("check", "sms", "texts", "status", "revoke")
 """Run by other tests, or not to be run here: the guest shall stay online."""
 
@@ -23,6 +24,10 @@ def shown(document: str) -> Iterator[str]:
                 yield command
 
 
+def everywhere() -> list[str]:
+    return [command for document in DOCUMENTS for command in shown(document)]
+
+
 def test_every_one_of_them_works(running: Running, tmp_path: Path) -> None:  # noqa: F811
     text = running.config.read_text().replace("[web]", 'ways = ["staff"]\n[web]')
     running.config.write_text(text)
@@ -32,12 +37,12 @@ def test_every_one_of_them_works(running: Running, tmp_path: Path) -> None:  # n
     done = []
     # The requests come last: to ask to be let in, the guest must be out.
     commands = sorted(
-        [*shown("README.md"), *shown("docs/access.md"), *shown("docs/network.md")],
+        everywhere(),
         key=lambda c: "approvals" in c,
     )
     for command in commands:
         words = shlex.split(
-            command.replace("/root/", f"{tmp_path}/").replace("staff.csv", f"{tmp_path}/staff.csv")
+            re.sub("/root/|/tmp/", f"{tmp_path}/", command).replace("staff.csv", f"{tmp_path}/staff.csv")
         )
         words = ["password=secret77" if word == "password=-" else word for word in words]
         if words[1:3] == ["approvals", "accept"]:

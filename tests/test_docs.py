@@ -25,7 +25,10 @@ from portald.sms import lua, presets
 from portald.sms.codes import Codes
 from portald.sms.routes import Route, Routes
 from portald.texts import Texts
-from tests.test_commands_shown import shown
+from portald.theme import Theme
+from portald.web import catalogues
+from portald.web.preview import Preview, prove
+from tests.test_commands_shown import everywhere
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
@@ -50,7 +53,7 @@ def settings() -> str:
         *((f"`[{name}]`", kind) for name, kind in (
             ("otp", config.Otp), ("limits", config.Limits), ("numbers", config.Numbers),
             ("web", config.Web), ("firewall", config.Firewall), ("garden", config.Garden),
-            ("reports", config.Reports),
+            ("reports", config.Reports), ("theme]` and `[zones.theme", Theme),
         )),
         ("`[[applications]]`, one for each program of yours", config.Application),
         ("Every `[[sms]]` table, beside its `type`", Route),
@@ -202,7 +205,7 @@ RUN_BY = {
 }
 
 
-RUN_AS_SHOWN = {*shown("README.md"), *shown("docs/access.md"), *shown("docs/network.md")} - RUN_BY.keys()
+RUN_AS_SHOWN = {*everywhere()} - RUN_BY.keys()
 
 
 @pytest.mark.parametrize("command", commands())
@@ -284,6 +287,25 @@ def test_the_script_is_one(tmp_path: Path) -> None:
     assert script.check(200, "", {"ok": True, "id": "m1"}) == (True, "m1", "")
     good, _, problem = script.check(200, "", {}) or (None, "", "")
     assert (good, problem) == (False, "no_credit: top up")
+
+
+def test_the_page_and_the_words_of_ones_own_are_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = usable('[[sms]]\ntype = "sandbox"\n', tmp_path)
+    (page,), (words,) = blocks("jinja"), blocks("po")
+    (tmp_path / "guest").mkdir()
+    (tmp_path / "guest/status.html").write_text(page)
+    (tmp_path / "de.po").write_text(words)
+    monkeypatch.setattr(catalogues, "OWN", tmp_path)
+    catalogues.catalogue.cache_clear()
+    try:
+        prove(settings, own=tmp_path)
+        pages = dict(Preview(settings, own=tmp_path).pages(settings.zones[0], "de"))
+    finally:
+        catalogues.catalogue.cache_clear()
+    assert "you are online." in pages["online"]
+    assert "Her mit dem Code" in pages["first"]
 
 
 def test_every_type_of_provider_is_explained() -> None:
