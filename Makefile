@@ -14,6 +14,9 @@ BIN := $(VENV)/bin
 DEMO_PACKAGES := nft:nftables ip:iproute2 unshare:util-linux dnsmasq:dnsmasq-base conntrack:conntrack udhcpc:udhcpc
 TEST_PACKAGES := $(DEMO_PACKAGES) chromium:chromium chromedriver:chromium-driver openssl:openssl systemd-analyze:systemd systemd-nspawn:systemd-container lua5.4:lua5.4 gammu-smsd:gammu-smsd faketime:faketime iptables:iptables ipset:ipset iodine:iodine kea-dhcp4:kea-dhcp4-server kea-dhcp6:kea-dhcp6-server radvd:radvd
 
+# Their packages start a service at once: they are unpacked into $(VENV), not installed.
+TEST_SERVICES := nginx:nginx NetworkManager:network-manager dbus-daemon:dbus-daemon
+
 PREFIX ?= /opt/portald
 DESTDIR ?=
 
@@ -26,6 +29,7 @@ demo: $(VENV)/.demo
 
 test: $(VENV)/.test
 	@sh tests/programs.sh need $(TEST_PACKAGES)
+	@sh tests/programs.sh unpack $(VENV)/programs $(TEST_SERVICES)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy

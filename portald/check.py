@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import grp
 import os
 import pwd
 import shutil
 import socket
+import time
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,6 +19,7 @@ from urllib.parse import urlsplit
 from pyroute2 import IPRoute
 
 from portald import config, phone, sms
+from portald.certificate import Certificate
 from portald.config import Config, Zone
 from portald.errors import ConfigError, FirewallError, PortaldError
 from portald.firewall import commands
@@ -63,6 +66,7 @@ def findings(path: Path) -> list[Finding]:
         _ruleset,
         _others,
         _port,
+        _certificate,
         _state,
     ):
         found += look(settings)
@@ -320,6 +324,33 @@ def _port(settings: Config) -> Iterator[Finding]:
             else:
                 cure = f"see who with: ss -ltnp 'sport = :{settings.web.port}'"
                 yield Finding(Level.FAIL, f"port {settings.web.port}: {error.strerror}", cure)
+
+
+def _certificate(settings: Config) -> Iterator[Finding]:
+    web = settings.web
+    if web.certificate is None:
+        return
+    certificate, now = Certificate(web.certificate, web.host), time.time()  # noqa: TID251
+    broken, doubtful = certificate.broken(now), certificate.doubtful(now)
+    yield from (Finding(Level.FAIL, problem.text, problem.cure) for problem in broken)
+    yield from (Finding(Level.WARN, problem.text, problem.cure) for problem in doubtful)
+    if not broken and not doubtful:
+        yield Finding(Level.OK, f"the certificate is for {web.host}")
+    try:
+        members = grp.getgrnam(web.proxy_group).gr_mem
+        user = pwd.getpwnam(settings.firewall.user)
+    except KeyError as error:
+        cure = "set proxy_group in [web] to the group that nginx's workers run as"
+        yield Finding(Level.FAIL, f"proxy_group: {error.args[0]}", cure)
+        return
+    if user.pw_name not in members and grp.getgrnam(web.proxy_group).gr_gid != user.pw_gid and user.pw_uid:
+        cure = f"usermod -aG {web.proxy_group} {user.pw_name}, and restart portald"
+        text = f"{user.pw_name} is not in the group {web.proxy_group}, and cannot let nginx in"
+        yield Finding(Level.FAIL, text, cure)
+    if not shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin"):
+        yield Finding(
+            Level.WARN, "there is no nginx here, which gives the portal https", "apt install nginx"
+        )
 
 
 def _answers(path: Path) -> bool:

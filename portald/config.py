@@ -50,6 +50,7 @@ class Zone:
     )
     privacy: Path | None = setting("what becomes of guests' data: a text, likewise", None)
     theme: Theme = setting("the look of this zone's pages, as in [theme]", Theme())
+    venue_url: str | None = setting("a page about the venue, which phones offer to guests (https)", None)
 
     def __post_init__(self) -> None:
         if not self.networks:
@@ -62,6 +63,8 @@ class Zone:
         one_of("reset", self.reset, ("none", "sms", "email", "both"))
         if self.address and not any(self.address in network for network in self.networks):
             raise ConfigError(f"address: {self.address} is in none of the networks")
+        if self.venue_url is not None and split_url(self.venue_url) is None:
+            raise ConfigError(f"venue_url: expected http(s)://name/…, got {self.venue_url!r}")
 
     @property
     def interfaces(self) -> tuple[str, ...]:
@@ -159,10 +162,20 @@ class Web:
     languages: tuple[str, ...] = setting(
         "languages of the pages; who reads none of them gets the first; empty is all there are", ()
     )
+    certificate: Path | None = setting(
+        "for https by nginx (docs/phones.md), with key and url: the certificate and its chain, PEM", None
+    )
+    key: Path | None = setting(
+        "the certificate's private key, which nginx reads and portald does not", None
+    )
+    proxy_group: str = setting(
+        "the group nginx's workers run as: only they may pass requests on", "www-data"
+    )
 
     def __post_init__(self) -> None:
         for language in self.languages:
             one_of("languages", language, tuple(NAMES))
+        self._check_https()
         if self.url is None:
             return
         parts = split_url(self.url)
@@ -171,6 +184,34 @@ class Web:
             raise ConfigError(f"url: expected http://name/ or https://name/, got {self.url!r}")
         if parts.scheme == "https" and len(api_of(self.url).encode()) > LONGEST_URI:
             raise ConfigError("url: too long for DHCP, which has 255 bytes for it and captive-portal/api")
+
+    def _check_https(self) -> None:
+        if self.certificate is None and self.key is None:
+            return
+        if self.certificate is None or self.key is None:
+            raise ConfigError("certificate: it and key belong together; set both or neither")
+        for what, path in (("certificate", self.certificate), ("key", self.key)):
+            # They become part of nginx's configuration.
+            if not re.fullmatch(r"/[\w./@+-]+", str(path), re.ASCII):
+                raise ConfigError(f"{what}: expected the whole path of a file, /…, got {str(path)!r}")
+        parts = split_url(self.url or "")
+        if parts is None or parts.scheme != "https" or parts.port not in {None, 443}:
+            raise ConfigError(
+                f'url: with a certificate, expected "https://name/" without a port, got {self.url!r}'
+            )
+        if not re.fullmatch(r"(?=.{1,253}$)([a-z0-9-]{1,63}\.)+[a-z][a-z0-9-]{1,62}", self.host, re.ASCII):
+            raise ConfigError(f"url: expected a name such as wifi.example.com, got {self.host!r}")
+
+    @property
+    def tls_ports(self) -> tuple[int, ...]:
+        """The ports of the gateway where nginx answers for the portal."""
+        return (443,) if self.certificate else ()
+
+    @property
+    def host(self) -> str:
+        """The name or address in ``url``, empty if there is none."""
+        parts = split_url(self.url or "")
+        return (parts.hostname or "") if parts else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -341,6 +382,10 @@ class Config:
     @property
     def firewall_socket(self) -> Path:
         return self.run_dir / "firewall.sock"
+
+    @property
+    def web_socket(self) -> Path:
+        return self.run_dir / "web.sock"
 
     @property
     def admin_socket(self) -> Path:

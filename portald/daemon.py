@@ -17,6 +17,7 @@ from pathlib import Path
 from portald import __version__, config, phone, sms
 from portald.applications import Applications
 from portald.arranging import Arranging
+from portald.certificate import Certificate
 from portald.config import Config
 from portald.consent import Consent
 from portald.display import amount
@@ -52,6 +53,7 @@ from portald.web.admin import admin_app
 from portald.web.capture import Capture
 from portald.web.guest import guest_app
 from portald.web.preview import prove
+from portald.web.proxied import Proxied
 from portald.web.reports import reports_app
 from portald.web.server import Server, remember_macs
 from portald.web.ways import Ways
@@ -144,6 +146,7 @@ class Daemon:
         self._stop = threading.Event()
         self._damaged = False
         self._found: list[Alarm] = []
+        self._certificate: Certificate | None = None
         door = Door(settings, self._store, firewall, time.time, turn, lambda: self._rounds.wake())
         self._movements = Movements(door)
         self._rounds = Rounds(
@@ -177,12 +180,12 @@ class Daemon:
         if any(own.is_dir() for own in (look.OWN, catalogues.OWN)):
             prove(settings)
         self._arranging = arranging = Arranging(settings, store, door, time.time, self._rounds.wake)
-        guest = Capture(guest_app(portal, ways, Consent(settings, store, time.time), key), settings)
+        guest = guest_app(portal, ways, Consent(settings, store, time.time), key)
         listeners = _guest_listeners(settings.web.port)
         if settings.firewall.backend != "memory":
             remember_macs(listeners)
         self._servers = [
-            Server(guest, listeners, threads=settings.web.threads),
+            Server(Capture(guest, settings), listeners, threads=settings.web.threads),
             # Apart from the guests', so that no crowd of them can shut the operator out.
             Server(
                 admin_app(
@@ -200,6 +203,10 @@ class Daemon:
                 threads=4,
             ),
         ]
+        if settings.web.certificate:
+            nginx = unix_listener(settings.web_socket, 0o660, settings.web.proxy_group)
+            self._servers.append(Server(Proxied(guest), [nginx], threads=settings.web.threads))
+            self._certificate = Certificate(settings.web.certificate, settings.web.host)
         if settings.reports.url:
             host, port = settings.reports.address
             family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -261,6 +268,8 @@ class Daemon:
 
     def _alarms(self) -> list[Alarm]:
         found = [*self._found, *self._places.alarms(time.time()), *self._arranging.alarms()]
+        if self._certificate:
+            found += self._certificate.alarms(time.time())
         if self._rounds.store_error:
             cure = "guests stay online, nobody new comes in; look at the disk of state_dir: df -h"
             found.append(Alarm(self._rounds.store_error, cure))

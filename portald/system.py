@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import grp
 import logging
 import os
+import pwd
 import socket
 import stat
 import sys
@@ -38,10 +40,10 @@ def room(folder: Path) -> int:
     return 0 if disk.f_flag & os.ST_RDONLY else disk.f_bavail * disk.f_frsize
 
 
-def unix_listener(path: Path, mode: int) -> socket.socket:
+def unix_listener(path: Path, mode: int, group: str = "") -> socket.socket:
     """Return the socket systemd passed (sd_listen_fds(3)), or a new one at ``path``.
 
-    Raises ``ConfigError`` if somebody is listening there already.
+    Raises ``ConfigError`` if somebody is listening there already, or it cannot be given to ``group``.
     """
     if os.environ.get("LISTEN_PID") == str(os.getpid()) and os.environ.get("LISTEN_FDS") == "1":
         return socket.socket(fileno=3)
@@ -56,6 +58,8 @@ def unix_listener(path: Path, mode: int) -> socket.socket:
             listener.bind(str(path))
         finally:
             os.umask(before)
+        if group:
+            _give(path, group)
         listener.listen(64)
     except OSError as error:
         listener.close()
@@ -64,6 +68,19 @@ def unix_listener(path: Path, mode: int) -> socket.socket:
         listener.close()
         raise
     return listener
+
+
+def _give(path: Path, group: str) -> None:
+    try:
+        os.chown(path, -1, grp.getgrnam(group).gr_gid, follow_symlinks=False)
+    except KeyError:
+        raise ConfigError(
+            f"proxy_group: there is no group {group}; set the one nginx's workers run as"
+        ) from None
+    except PermissionError:
+        user = pwd.getpwuid(os.geteuid()).pw_name
+        cure = f"usermod -aG {group} {user}, and start it again"
+        raise ConfigError(f"{path} cannot be given to the group {group}; {cure}") from None
 
 
 def _clear(path: Path) -> None:

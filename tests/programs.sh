@@ -3,8 +3,16 @@
 #   programs.sh need|try program:package …
 # A daemon among them starts neither now nor with the machine.
 # Ends with 1, naming every package, if "need"ed ones cannot be had.
+#   programs.sh unpack FOLDER program:package …
+# does not install but unpacks into a folder: packages whose services apt would start, and start
+# again at every boot, on what may be somebody's own machine.
 how=$1; shift
 PATH=$PATH:/usr/sbin:/sbin
+folder=
+if [ "$how" = unpack ]; then
+    folder=$1; shift
+    PATH=$PATH:$folder/usr/sbin:$folder/usr/bin
+fi
 wanted=
 for pair; do
     command -v "${pair%%:*}" >/dev/null 2>&1 || wanted="$wanted ${pair##*:}"
@@ -16,6 +24,19 @@ as_root=
 if command -v apt-get >/dev/null 2>&1 && { [ -z "$as_root" ] || $as_root true 2>/dev/null; }; then
     echo "Installing:$wanted"
     $as_root apt-get update -qq
+    if [ -n "$folder" ]; then
+        # With the packages they need and this machine lacks.
+        fetched=$(mktemp -d) && mkdir "$fetched/partial" && chmod 755 "$fetched"
+        # shellcheck disable=SC2086
+        $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+            --download-only -o Dir::Cache::archives="$fetched" $wanted >/dev/null &&
+            for package in "$fetched"/*.deb; do dpkg -x "$package" "$folder" || exit 1; done
+        done=$?
+        $as_root rm -rf "$fetched"
+        [ $done = 0 ] && exit 0
+        echo "Missing packages, please install them:$wanted" >&2
+        exit 1
+    fi
     policy=/usr/sbin/policy-rc.d
     if [ ! -e "$policy" ]; then
         trap '$as_root rm -f "$policy"' EXIT

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
@@ -254,6 +255,44 @@ def test_url_taken(url: str | None) -> None:
 def test_url_refused(url: str) -> None:
     with pytest.raises(ConfigError, match=r"^url: expected http://name/"):
         Web(url=url)
+
+
+HTTPS = {"url": "https://wifi.example.net/", "certificate": "/etc/w.pem", "key": "/etc/w.key"}
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"key": None}, "certificate: it and key belong together"),
+        ({"certificate": None}, "certificate: it and key belong together"),
+        ({"certificate": "w.pem"}, "certificate: expected the whole path of a file"),
+        ({"key": "/etc/w.key; include /tmp/x"}, "key: expected the whole path of a file"),
+        ({"url": None}, 'url: with a certificate, expected "https://name/" without a port'),
+        ({"url": "http://wifi.example.net/"}, "url: with a certificate, expected"),
+        ({"url": "https://wifi.example.net:8443/"}, "url: with a certificate, expected"),
+        ({"url": "https://10.77.0.1/"}, "url: expected a name such as wifi.example.com, got '10.77.0.1'"),
+        ({"url": "https://a.b;c/"}, "url: expected a name such as"),
+        ({"url": "https://wifi.example.net/page"}, "url: expected http://name/"),
+    ],
+)
+def test_what_https_needs(change: dict[str, Any], problem: str) -> None:
+    assert build(Web, HTTPS).tls_ports == (443,)
+    given = {key: value for key, value in (HTTPS | change).items() if value is not None}
+    with pytest.raises(ConfigError, match="^" + re.escape(problem)):
+        build(Web, given)
+
+
+def test_the_captive_portal_api_is_https_or_nothing() -> None:
+    zone = Zone(interface="br-guest", networks=(IPv4Network("10.77.0.0/24"),))
+    api = Config(zones=(zone,), web=build(Web, HTTPS)).captive_api(zone)
+    assert api == "https://wifi.example.net/captive-portal/api"
+    assert Config(zones=(zone,)).captive_api(zone) is None
+    assert Config(zones=(zone,), web=Web(url="http://wifi.lan")).captive_api(zone) is None
+
+
+def test_a_venue_page_that_phones_could_not_open() -> None:
+    with pytest.raises(ConfigError, match=r"^venue_url: "):
+        build(Zone, {"interface": "br-guest", "networks": ["10.77.0.0/24"], "venue_url": "menu"})
 
 
 @pytest.mark.parametrize("port", [0, -1, 65_536])

@@ -330,3 +330,10 @@ def test_check_looks_at_files_of_secrets_and_at_where_texts_go(
     assert f"chmod o= {token}" in printed
     assert f"warn  nowhere: nothing answers at 127.0.0.1 port {nowhere}: Connection refused" in printed
     assert "there: nothing" not in printed.replace("nowhere: nothing", "")
+
+
+def test_render_nginx_says_what_it_needs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = tmp_path / "portald.toml"
+    config.write_text('[[zones]]\ninterface = "lo"\nnetworks = ["10.0.0.0/8"]\n')
+    assert main(["render", "nginx", "--config", str(config)]) != 0
+    assert "in [web], set it, key and url" in capsys.readouterr().err

@@ -18,6 +18,7 @@ import pytest
 from portald import config, sms
 from portald.ctl.main import _parser as ctl_parser
 from portald.daemon import _parser as daemon_parser
+from portald.demo.internet import systems
 from portald.errors import SmsError
 from portald.model import Text
 from portald.plan import Plan
@@ -35,6 +36,7 @@ README = ROOT / "README.md"
 SETTINGS = ROOT / "docs/settings.md"
 TEXTS = ROOT / "docs/texts.md"
 ACCESS = ROOT / "docs/access.md"
+PHONES = ROOT / "docs/phones.md"
 TEXT: Any = None  # templates, which no example here needs
 DOCUMENTS = [
     README,
@@ -71,6 +73,28 @@ def plans() -> str:
             value = "" if field.default in (None, "", ()) else f"`{field.default}`"
             rows.append(f"| `{field.name}` | {value} | {limits(field)} |")
     return "\n".join(rows) + "\n"
+
+
+def probes() -> str:
+    """Return what phones and computers ask, and what lets them believe that they are online."""
+    rows = [
+        "",
+        "| who | what its owner sees | what it asks, and what tells it that it is online |",
+        "| --- | --- | --- |",
+    ]
+    for system in systems():
+        asked = "<br>".join(f"`{probe['url']}`: {expected(probe)}" for probe in system["probes"])
+        rows.append(f"| {system['name']} | {system['shows']} | {asked} |")
+    return "\n".join(rows) + "\n"
+
+
+def expected(probe: dict[str, Any]) -> str:
+    words = re.sub(r"<[^>]*>", " ", probe.get("body", "")).split()
+    text = " ".join(dict.fromkeys(words)) or (
+        "a redirect of its own" if "refresh" in probe.get("body", "") else ""
+    )
+    headers = " ".join(f"`{name}`" for name in probe.get("headers", {}))
+    return " ".join(filter(None, (str(probe.get("status", 200)), f"“{text}”" if text else "", headers)))
 
 
 def ready_made() -> Iterator[str]:
@@ -143,7 +167,10 @@ def code_map() -> str:
 
 def written(document: Path) -> str:
     text = document.read_text()
-    parts = {README: ("map", code_map), SETTINGS: ("settings", settings), ACCESS: ("plans", plans)}
+    parts = {
+        README: ("map", code_map), SETTINGS: ("settings", settings), ACCESS: ("plans", plans),
+        PHONES: ("probes", probes),
+    }  # fmt: skip
     for name, content in [(parts[document][0], parts[document][1]())]:
         start, end = re.escape(f"<!-- {name}:"), re.escape(f"<!-- end of {name} -->")
         text, found = re.subn(
@@ -157,7 +184,7 @@ def written(document: Path) -> str:
 
 
 def test_the_readme_has_every_setting_and_every_module() -> None:
-    for document in (README, SETTINGS, ACCESS):
+    for document in (README, SETTINGS, ACCESS, PHONES):
         assert document.read_text() == written(document), "run: python -m tests.test_docs"
 
 
@@ -187,6 +214,12 @@ RUN_BY = {
     "portalctl texts": "tests/test_ctl.py",
     "ssh -L 8081:/run/portald/admin.sock gateway": "",
     "portald sandbox": "tests/test_daemon.py",
+    "usermod -aG www-data portald": "tests/test_install.py",
+    "chmod 755 /etc/letsencrypt/live /etc/letsencrypt/archive": "",
+    "portalctl render nginx": "tests/lab/test_https.py",
+    "nginx -t": "tests/lab/test_https.py",
+    "systemctl restart portald-firewall portald": "tests/test_install.py",
+    "systemctl reload nginx": "",  # by its signal in tests/lab/test_https.py
     "portalctl sms": "tests/test_ctl.py",
     "portalctl sms test +4915123456789": "tests/test_ctl.py",
     "portalctl sms test --provider email --carrier verizon +12125550123": "tests/test_ctl.py",
@@ -343,5 +376,5 @@ def test_the_changelog_knows_this_version() -> None:
 
 
 if __name__ == "__main__":
-    for document in (README, SETTINGS, ACCESS):
+    for document in (README, SETTINGS, ACCESS, PHONES):
         document.write_text(written(document))

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from portald import config
+from tests.authority import Authority
 
 ROOT = Path(__file__).parent.parent
 UNITS = sorted(p for p in (ROOT / "systemd").iterdir() if p.suffix in (".service", ".socket"))
@@ -119,16 +120,19 @@ sed -i 's|^home = .*|home = /opt/base/bin|' /opt/portald/pyvenv.cfg
 export LD_LIBRARY_PATH=/opt/base/lib
 for unit in portald portald-firewall; do
     mkdir -p /etc/systemd/system/$unit.service.d
-    printf '[Service]\\nEnvironment=LD_LIBRARY_PATH=/opt/base/lib\\n' > /etc/systemd/system/$unit.service.d/python.conf
+    printf '[Service]\\nEnvironment=LD_LIBRARY_PATH=/opt/base/lib SSL_CERT_FILE=/out/authority.pem\\n' > /etc/systemd/system/$unit.service.d/python.conf
 done
 systemd-sysusers; systemd-tmpfiles --create portald.conf; chgrp portald /etc/portald /etc/portald/portald.toml; chmod 750 /etc/portald
-cat /out/script.toml >> /etc/portald/portald.toml; cp /out/script.lua /etc/portald/
+cat /out/more.toml >> /etc/portald/portald.toml; cp /out/script.lua /out/wifi.pem /out/wifi.key /etc/portald/
+chmod 600 /etc/portald/wifi.key; usermod -aG www-data portald
 ip link add br-guest type bridge; ip address add 10.77.0.1/24 dev br-guest; ip link set br-guest up
 systemctl daemon-reload
 systemctl start portald-firewall portald && echo started
 sleep 2
 portalctl status --json > /out/status
 portalctl check > /out/check
+stat -c '%A %U %G' /run/portald/web.sock > /out/socket
+for user in www-data nobody; do runuser -u $user -- /opt/portald/bin/python /out/nginx.py > /out/as-$user; done
 portalctl sms test +4915123456789 --provider scripted --json > /out/script
 cat /proc/sys/net/ipv4/ip_forward > /out/forward
 runuser -u portald -- /opt/portald/bin/python /out/session.py
@@ -145,7 +149,12 @@ for unit in portald portald-firewall; do
     journalctl --no-pager -u $unit > /out/$unit.log
 done
 """
-SCRIPT_SETTINGS = """
+SETTINGS = """
+[web]
+url = "https://wifi.aurora.example/"
+certificate = "/etc/portald/wifi.pem"
+key = "/etc/portald/wifi.key"
+
 [[sms]]
 type = "http"
 name = "scripted"
@@ -153,6 +162,13 @@ url = "http://127.0.0.1:9/"
 script = "/etc/portald/script.lua"
 """
 SCRIPT = "function build(message) return { body = json({ to = message.mobile }) } end\n"
+NGINX = """
+import socket
+with socket.socket(socket.AF_UNIX) as connection:
+    connection.connect("/run/portald/web.sock")
+    connection.sendall(b"GET /captive-portal/api HTTP/1.0\\r\\nX-Real-IP: 10.77.0.9\\r\\n\\r\\n")
+    print(connection.makefile().read())
+"""
 SESSION = """
 from pathlib import Path
 from portald.store import Store
@@ -175,7 +191,9 @@ def booted(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     root.mkdir()
     (out / "session.py").write_text(SESSION)
     (out / "probe.sh").write_text(PROBE)
-    (out / "script.toml").write_text(SCRIPT_SETTINGS)
+    (out / "more.toml").write_text(SETTINGS)
+    (out / "nginx.py").write_text(NGINX)
+    Authority(out).issue("wifi", "wifi.aurora.example")
     (out / "script.lua").write_text(SCRIPT)
     (folder / "probe.service").write_text(
         "[Service]\nType=oneshot\nExecStart=/bin/sh /out/probe.sh\n"
@@ -228,6 +246,14 @@ def test_the_confined_daemon_can_run_a_script(booted: Path) -> None:
     answer = json.loads(read(booted / "script"))
     assert (answer["provider"], answer["outcome"]) == ("scripted", "temporary")
     assert "no connection" in answer["words"]
+
+
+def test_nginx_alone_may_pass_requests_on(booted: Path) -> None:
+    assert read(booted / "socket") == "srw-rw---- portald www-data\n"
+    assert '"captive": true' in read(booted / "as-www-data")
+    assert read(booted / "as-nobody") == ""
+    assert "not trusted" in read(booted / "check"), "portalctl does not know the authority"
+    assert "certificate" not in read(booted / "status"), "portald does, and may run openssl"
 
 
 def test_systemd_brings_a_killed_portald_back(booted: Path) -> None:

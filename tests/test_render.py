@@ -78,7 +78,8 @@ def test_without_https_there_is_no_api_and_the_cure_is_named(
 
 
 def test_every_program_is_tried() -> None:
-    assert {name.removesuffix("6") for name in WORDS} == set(PROGRAMS)
+    # nginx is told nothing of the API, and needs a certificate: tests/lab/test_https.py.
+    assert {name.removesuffix("6") for name in WORDS} | {"nginx"} == set(PROGRAMS)
 
 
 @pytest.mark.parametrize(

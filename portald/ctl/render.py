@@ -6,11 +6,12 @@ import argparse
 from collections.abc import Iterator
 
 from portald import config
+from portald.certificate import certificate_hosts
 from portald.config import Config
 from portald.ctl.show import print_json
-from portald.rendering import dnsmasq, kea, networkd, odhcpd, radvd
+from portald.rendering import dnsmasq, kea, networkd, nginx, odhcpd, radvd
 
-PROGRAMS = ("dnsmasq", "kea", "radvd", "odhcpd", "systemd-networkd")
+PROGRAMS = ("dnsmasq", "kea", "nginx", "radvd", "odhcpd", "systemd-networkd")
 
 
 def add_what(parser: argparse.ArgumentParser) -> None:
@@ -35,9 +36,12 @@ def _lines(options: argparse.Namespace, settings: Config) -> Iterator[str]:
     match options.what:
         case "dnsmasq":
             ipset = options.ipset or settings.firewall.backend == "iptables"
-            return dnsmasq.lines(settings, ipset)
+            certificate = settings.web.certificate
+            return dnsmasq.lines(settings, ipset, certificate_hosts(certificate) if certificate else ())
         case "kea":
             return kea.lines(settings, 6 if options.ipv6 else 4)
+        case "nginx":
+            return nginx.lines(settings)
         case "radvd":
             return radvd.lines(settings)
         case "odhcpd":

@@ -1,4 +1,4 @@
-"""The lab's internet: web sites over IPv4 and IPv6, with a stream that never ends.
+"""The lab's internet: web sites over IPv4 and IPv6, what phones probe among them, and an endless stream.
 
 python internet.py ADDRESS …      HTTP on port 80 and an HTTPS listener on 443, each address
 """
@@ -10,25 +10,48 @@ import socket
 import sys
 import threading
 import time
+import tomllib
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
-SUCCESS = b"<HTML><HEAD><TITLE>Success</TITLE></HEAD><BODY>Success</BODY></HTML>"  # as captive.apple.com
+
+def systems() -> list[dict[str, Any]]:
+    """Return what phones and computers ask, and what is answered (probes.toml)."""
+    rows: list[dict[str, Any]] = tomllib.loads(Path(__file__).with_name("probes.toml").read_text("utf-8"))[
+        "systems"
+    ]
+    return rows
+
+
+def _by_place() -> dict[tuple[str, str], dict[str, Any]]:
+    found = {}
+    for probe in (probe for system in systems() for probe in system["probes"]):
+        parts = urlsplit(probe["url"])
+        found[parts.netloc, f"{parts.path}?{parts.query}".rstrip("?")] = probe
+    return found
+
+
+PROBES = _by_place()
+NAMES = {host for host, _ in PROBES}
+SUCCESS = PROBES["captive.apple.com", "/hotspot-detect.html"]
 
 
 class Site(http.server.BaseHTTPRequestHandler):
-    """Answers /stream with bytes for ever, /bytes/N with N of them, anything else with Success."""
+    """Answers probes as their real hosts do, /stream with bytes for ever, /bytes/N with N, else Success."""
 
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
-        if self.path.startswith("/bytes/"):
+        probe = PROBES.get((self.headers.get("Host", ""), self.path))
+        if probe is None and self.path.startswith("/bytes/"):
             self._answer(bytes(int(self.path.removeprefix("/bytes/"))))
-        elif self.path == "/stream":
+        elif probe is None and self.path == "/stream":
             self._stream()
-        elif self.path == "/generate_204":
-            self.send_response(204)
-            self.end_headers()
         else:
-            self._answer(SUCCESS)
+            self._probe(probe or SUCCESS)
+
+    do_HEAD = do_GET
 
     def do_POST(self) -> None:
         left = int(self.headers.get("Content-Length", 0))
@@ -36,12 +59,19 @@ class Site(http.server.BaseHTTPRequestHandler):
             left -= len(part)
         self._answer(b"thanks")
 
-    def _answer(self, body: bytes) -> None:
-        self.send_response(200)
-        self.send_header("Content-Type", "text/html")
-        self.send_header("Content-Length", str(len(body)))
+    def _probe(self, probe: dict[str, Any]) -> None:
+        self._answer(probe.get("body", "").encode(), probe.get("status", 200), probe.get("headers", {}))
+
+    def _answer(self, body: bytes, status: int = 200, headers: dict[str, str] | None = None) -> None:
+        self.send_response(status)
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
+        if status != 204:
+            self.send_header("Content-Type", "text/html")
+            self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body)
+        if self.command != "HEAD":
+            self.wfile.write(body)
 
     def _stream(self) -> None:
         self.send_response(200)

@@ -1,6 +1,6 @@
 """What a guest's phone does, with nothing but the standard library; one JSON object comes out.
 
-python phone.py fetch METHOD URL [4|6] [BODY]    one request, redirects not followed
+python phone.py fetch METHOD URL [4|6] [BODY] [HEADER=VALUE …]    one request, redirects not followed
 python phone.py connect HOST PORT [4|6]          one TCP connection
 python phone.py stream URL                       read until cut; a line when it starts
 """
@@ -11,6 +11,7 @@ import contextlib
 import http.client
 import json
 import socket
+import ssl
 import sys
 import time
 from typing import Any
@@ -36,13 +37,18 @@ def dial(host: str, port: int, family: str) -> socket.socket:
     return connection
 
 
-def fetch(method: str, url: str, family: str = "", body: str = "") -> dict[str, Any]:
+def fetch(method: str, url: str, family: str = "", body: str = "", *more: str) -> dict[str, Any]:
     parts = urlsplit(url)
-    host, port = parts.hostname or "", parts.port or 80
+    secure = parts.scheme == "https"
+    host, port = parts.hostname or "", parts.port or (443 if secure else 80)
     with contextlib.closing(http.client.HTTPConnection(host, port)) as connection:
         connection.sock = dial(host, port, family)
-        peer = connection.sock.getpeername()[0]
-        headers = {"User-Agent": "phone"}
+        peer, serial = connection.sock.getpeername()[0], ""
+        if secure:
+            context = ssl.create_default_context()
+            connection.sock = tls = context.wrap_socket(connection.sock, server_hostname=host)
+            serial = str((tls.getpeercert() or {}).get("serialNumber"))
+        headers = {"User-Agent": "phone"} | dict(one.split("=", 1) for one in more)
         if body:
             headers["Content-Type"] = "application/x-www-form-urlencoded"
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
@@ -52,6 +58,8 @@ def fetch(method: str, url: str, family: str = "", body: str = "") -> dict[str, 
     return {
         "status": answer.status,
         "location": answer.getheader("Location"),
+        "headers": dict(answer.getheaders()),
+        "serial": serial,
         "body": content[:200_000].decode("utf-8", "replace"),
         "length": len(content),
         "peer": peer,

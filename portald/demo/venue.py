@@ -143,7 +143,8 @@ class Venue:
             f"listen-address={RESOLVER}",
             "bind-interfaces",
             "no-resolv",
-            f"host-record={SITE},{','.join(WEB)}",
+            *(f"host-record={name},{','.join(WEB)}" for name in sorted(internet.NAMES)),
+            "host-record=dns.msftncsi.com,131.107.255.255",  # Windows looks it up, and no more
             f"host-record=www.example.com,{','.join(WEB)}",
         )
         host.start(sys.executable, "-m", "portald", "sandbox", "--listen", f"{TEXTS}:80")

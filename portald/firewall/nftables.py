@@ -40,6 +40,7 @@ class NftFirewall:
         portal_port: int,
         open_tcp: Sequence[int] = (),
         open_udp: Sequence[int] = (),
+        portal_tls: Sequence[int] = (),
         garden: Sequence[str] = (),
         uplinks: Sequence[str] = (),
     ) -> None:
@@ -54,6 +55,7 @@ class NftFirewall:
             f'include "{rules}"\n'
             + _ports("open_tcp", open_tcp)
             + _ports("open_udp", open_udp)
+            + _ports("portal_tls", portal_tls)
             + self._garden.ruleset
             + self._rates.ruleset
         )

@@ -21,14 +21,18 @@ if TYPE_CHECKING:
 class Capture:
     """Passes requests for the portal's own names on, and redirects all others to it.
 
+    Where nginx has the portal's certificate, the pages are not here, and every request is redirected.
+
     Nothing of the request gets into the answer, so that a forged Host leads nowhere.
     """
 
     def __init__(self, app: WSGIApplication, config: Config) -> None:
         self._app = app
         self._config = config
-        self._names = {urlsplit(config.portal_url(zone)).hostname for zone in config.zones}
-        self._names |= {str(zone.gateway) for zone in config.zones}
+        self._names: set[str | None] = set()
+        if config.web.certificate is None:
+            self._names = {urlsplit(config.portal_url(zone)).hostname for zone in config.zones}
+            self._names |= {str(zone.gateway) for zone in config.zones}
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if hostname(environ.get("HTTP_HOST", "")) in self._names:

@@ -137,7 +137,7 @@ def _secure(response: Response) -> Response:
     if (response.mimetype or "").startswith("image/"):
         response.headers["Cache-Control"] = "private, max-age=3600"
     else:
-        response.headers["Cache-Control"] = "no-store"
+        response.headers.setdefault("Cache-Control", "no-store")
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["Referrer-Policy"] = "no-referrer"
     nonce = g.get("nonce", "")

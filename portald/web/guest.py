@@ -21,6 +21,7 @@ from portald.model import Client, Purpose, State
 from portald.plan import Proof
 from portald.portal import Portal
 from portald.web.agreeing import agreeing_pages
+from portald.web.captive import captive_pages
 from portald.web.catalogues import choices, countries
 from portald.web.common import Forms, make_app, refusal, wants_json
 from portald.web.look import dress, pictures, surroundings
@@ -51,6 +52,7 @@ def guest_app(portal: Portal, ways: Ways, consent: Consent, key: bytes) -> Flask
     app.register_blueprint(pictures(config, visits))
     app.register_blueprint(agreeing_pages(portal, consent, visits))
     app.register_blueprint(_pages(portal, ways, visits))
+    app.register_blueprint(captive_pages(portal, ways.returning, visits.who))
     app.register_blueprint(online_pages(portal, ways, visits))
     app.register_blueprint(way_pages(portal, ways, visits))
 

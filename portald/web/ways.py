@@ -40,7 +40,14 @@ def welcome(ways: Ways, asking: Client, session: Session) -> Any:
     """Send a guest who has come in to the status page; a made-up MAC gets a token to return with."""
     answer = make_response(redirect("/status", 303))
     if is_randomised(asking.mac) and session.verified and (made := ways.returning.token(session)):
-        answer.set_cookie(COOKIE, made, max_age=COOKIE_DAYS * 86_400, httponly=True, samesite="Lax")
+        answer.set_cookie(
+            COOKIE,
+            made,
+            max_age=COOKIE_DAYS * 86_400,
+            httponly=True,
+            samesite="Lax",
+            secure=request.is_secure,
+        )
     return answer
 
 

@@ -41,12 +41,17 @@ class Table:
 
 
 def describe(
-    family: int, layout: Layout, portal_port: int, open_tcp: Sequence[int], open_udp: Sequence[int]
+    family: int,
+    layout: Layout,
+    portal_port: int,
+    open_tcp: Sequence[int],
+    open_udp: Sequence[int],
+    portal_tls: Sequence[int] = (),
 ) -> dict[str, Table]:
     """Return our part of each table, in the order of installing: what opens the door comes last."""
     interfaces = [name for zone in layout.zones for name in zone.interfaces]
     return {
-        "filter": _filter(family, interfaces, portal_port, open_tcp, open_udp),
+        "filter": _filter(family, interfaces, portal_port, open_tcp, open_udp, portal_tls),
         "nat": _nat(family, interfaces, portal_port),
         "mangle": _mangle(family, layout),
     }
@@ -106,7 +111,12 @@ def _nat(family: int, interfaces: Iterable[str], portal_port: int) -> Table:
 
 
 def _filter(
-    family: int, interfaces: list[str], portal_port: int, open_tcp: Sequence[int], open_udp: Sequence[int]
+    family: int,
+    interfaces: list[str],
+    portal_port: int,
+    open_tcp: Sequence[int],
+    open_udp: Sequence[int],
+    portal_tls: Sequence[int],
 ) -> Table:
     refuse = [_RESET, f"-j REJECT --reject-with {REFUSAL[family]}"]
     dhcp, other = (67, ["icmp", "2"]) if family == 4 else (547, ["58"])
@@ -125,7 +135,7 @@ def _filter(
                 "-p udp -m udp --dport 53 -g PORTALD_DNS",
                 "-p tcp -m tcp --dport 53 -g PORTALD_DNS",
                 f"{_ANSWER} -j RETURN",
-                f"-p tcp -m tcp --dport {portal_port} -g PORTALD_WEB",
+                *(f"-p tcp -m tcp --dport {port} -g PORTALD_WEB" for port in (portal_port, *portal_tls)),
                 f"-p udp -m udp --dport {dhcp} -j RETURN",
                 *(f"-p {protocol} -j RETURN" for protocol in other),
                 *(f"-p tcp -m tcp --dport {port} -j RETURN" for port in open_tcp),
