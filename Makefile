@@ -12,10 +12,12 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 DEMO_PACKAGES := nft:nftables ip:iproute2 unshare:util-linux dnsmasq:dnsmasq-base conntrack:conntrack udhcpc:udhcpc
-TEST_PACKAGES := $(DEMO_PACKAGES) chromium:chromium chromedriver:chromium-driver openssl:openssl systemd-analyze:systemd systemd-nspawn:systemd-container lua5.4:lua5.4 gammu-smsd:gammu-smsd faketime:faketime iptables:iptables ipset:ipset iodine:iodine kea-dhcp4:kea-dhcp4-server kea-dhcp6:kea-dhcp6-server radvd:radvd
+TEST_PACKAGES := $(DEMO_PACKAGES) chromium:chromium chromedriver:chromium-driver openssl:openssl systemd-analyze:systemd systemd-nspawn:systemd-container lua5.4:lua5.4 gammu-smsd:gammu-smsd faketime:faketime iptables:iptables ipset:ipset iodine:iodine
 
 # Their packages start a service at once: they are unpacked into $(VENV), not installed.
-TEST_SERVICES := nginx:nginx NetworkManager:network-manager dbus-daemon:dbus-daemon
+TEST_SERVICES := nginx:nginx NetworkManager:network-manager dbus-daemon:dbus-daemon kea-dhcp4:kea-dhcp4-server kea-dhcp6:kea-dhcp6-server
+# Debian 12 has a radvd that does not know RFC 8910 yet.
+NEWER := trixie radvd libc6
 
 PREFIX ?= /opt/portald
 DESTDIR ?=
@@ -30,6 +32,7 @@ demo: $(VENV)/.demo
 test: $(VENV)/.test
 	@sh tests/programs.sh need $(TEST_PACKAGES)
 	@sh tests/programs.sh unpack $(VENV)/programs $(TEST_SERVICES)
+	@sh tests/programs.sh newer $(VENV)/newer $(NEWER)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy

@@ -6,12 +6,35 @@
 #   programs.sh unpack FOLDER program:package …
 # does not install but unpacks into a folder: packages whose services apt would start, and start
 # again at every boot, on what may be somebody's own machine.
+#   programs.sh newer FOLDER SUITE package …
+# unpacks packages of another Debian, the one with the program first; the tests that want them say so
+# where that fails.
 how=$1; shift
 PATH=$PATH:/usr/sbin:/sbin
 folder=
 if [ "$how" = unpack ]; then
     folder=$1; shift
     PATH=$PATH:$folder/usr/sbin:$folder/usr/bin
+fi
+if [ "$how" = newer ]; then
+    folder=$1 suite=$2; shift 2
+    [ -e "$folder/usr/sbin/$1" ] && exit 0
+    echo "Unpacking from Debian's $suite: $*"
+    mkdir -p "$folder/lists/partial" && cd "$folder" || exit 1
+    keys=/usr/share/keyrings/debian-archive-keyring.gpg
+    echo "deb [signed-by=$keys] http://deb.debian.org/debian $suite main" >sources.list
+    cat >apt.conf <<END
+Dir::Etc::sourcelist "$PWD/sources.list";
+Dir::Etc::sourceparts "-";
+Dir::State::lists "$PWD/lists";
+Dir::Cache "$PWD";
+APT::Sandbox::User "root";
+END
+    export APT_CONFIG="$PWD/apt.conf"
+    apt-get update -qq && apt-get download -qq "$@" &&
+        for package in ./*.deb; do dpkg -x "$package" .; done
+    rm -rf lists ./*.deb ./*.bin
+    exit 0
 fi
 wanted=
 for pair; do
