@@ -1,1 +1,1 @@
-"""Settings for the programs beside portald: DHCP, DNS and router advertisements."""
+"""Settings for the programs beside portald: DHCP, DNS, router advertisements and https."""
