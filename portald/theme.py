@@ -8,6 +8,7 @@ from pathlib import Path
 
 from portald.colours import Colour, ink, readable
 from portald.errors import ConfigError
+from portald.languages import NAMES
 from portald.schema import one_of, setting, split_url, table
 
 STYLES = ("harbour", "paper", "night")
@@ -46,6 +47,7 @@ class Theme:
         if self.link is not None and split_url(self.link) is None:
             raise ConfigError(f"link: expected http(s)://…, got {self.link!r}")
         for language, texts in self.texts.items():
+            one_of("texts", language, (ANY, *NAMES))
             for key in texts:
                 one_of(f"texts.{language}", key, TEXTS)
 

@@ -186,6 +186,7 @@ def test_without_settings_nothing_changes(browser: Phone) -> None:
     [
         ({"style": "loud"}, "style: expected harbour or"), ({"logo": Path("x.exe")}, "logo: expected one of"),
         ({"link": "javascript:alert(1)"}, "link: expected http"), ({"texts": {"de": {"hello": "x"}}}, "texts.de: expected"),
+        ({"texts": {"xx": {"welcome": "Hi"}}}, "texts: "),
     ],
 )  # fmt: skip
 def test_themes_that_cannot_be(settings: dict[str, Any], problem: str) -> None:
