@@ -1,4 +1,5 @@
 "use strict";
+history.replaceState(null,"",location.href);
 document.addEventListener("submit",e=>{const b=e.target.querySelector("button");if(b.disabled)e.preventDefault();else setTimeout(()=>b.disabled=true)});
 addEventListener("pageshow",()=>{for(const b of document.querySelectorAll("button"))b.disabled=false});
 for(const t of document.querySelectorAll("time[data-left]")){

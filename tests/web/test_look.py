@@ -432,6 +432,25 @@ def test_a_page_that_waits_learns_what_has_come_of_it(product: Product, browser:
     assert state() == "online"
 
 
+def test_what_changes_while_the_page_is_made_is_not_missed(
+    product: Product, browser: Phone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    product.paused = True
+    browser.ask()
+    carrier = product.portal.carrier
+
+    def meanwhile(name: str) -> Any:
+        product.send_waiting()
+        return carrier(name)
+
+    monkeypatch.setattr(product.portal, "carrier", meanwhile)
+    page = browser.get("/code").text
+    assert "Sending your code" in page
+    state = browser.get("/state").json["state"]  # type: ignore[index]
+    assert state.startswith("sent")
+    assert f'data-state="{state}"' not in page
+
+
 # More time ----------------------------------------------------------------------------------
 
 
