@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from selenium import webdriver
+from selenium.common.exceptions import WebDriverException
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.support.ui import WebDriverWait
@@ -23,33 +24,50 @@ _OFF = ("managed_default_content_settings.javascript", "default_content_setting_
 
 def start(
     profile: Path,
+    screen: tuple[int, int],
     *,
     driver: str = DRIVER,
     bare: bool = False,
-    languages: str = "en",
+    language: str = "en",
+    hosts: Sequence[str] = (),
     flags: Sequence[str] = (),
 ) -> webdriver.Chrome:
-    """Start Chromium with a folder for its profile; a ``bare`` one has neither scripts nor cookies."""
+    """Start Chromium with a folder for its profile; a ``bare`` one has neither scripts nor cookies.
+
+    Only the ``hosts`` are looked up: a browser that starts has errands of its own, and a guest's device
+    may ask only so many questions before login.
+    """
     options = Options()
-    for flag in (*_FLAGS, f"--user-data-dir={profile}", *flags):
+    known = " , ".join(["MAP * ~NOTFOUND", *(f"EXCLUDE {host}" for host in hosts)])
+    ours = [f"--user-data-dir={profile}", f"--accept-lang={language}", f"--host-resolver-rules={known}"]
+    for flag in (*_FLAGS, *ours, *flags):
         options.add_argument(flag)
-    prefs: dict[str, object] = {f"profile.{name}": 2 for name in _OFF} if bare else {}
-    options.add_experimental_option("prefs", prefs | {"intl.accept_languages": languages})
+    if bare:
+        options.add_experimental_option("prefs", {f"profile.{name}": 2 for name in _OFF})
+    # To be told later, by resize(), a browser that has no page yet may take five seconds.
+    metrics = _metrics(*screen) | {"pixelRatio": 1.0, "touch": False}
+    options.add_experimental_option("mobileEmulation", {"deviceMetrics": metrics})
     chrome = webdriver.Chrome(options=options, service=Service(driver))
     chrome.set_page_load_timeout(30)
     return chrome
 
 
 def resize(chrome: webdriver.Chrome, width: int, height: int) -> None:
-    """Give the browser a telephone's screen, or from 1000 pixels on a computer's."""
-    screen = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 1000}
-    chrome.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
+    """Take another screen."""
+    metrics = _metrics(width, height) | {"deviceScaleFactor": 1}
+    chrome.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+
+
+def _metrics(width: int, height: int) -> dict[str, object]:
+    """Return a telephone's screen, or from 1000 pixels on a computer's."""
+    return {"width": width, "height": height, "mobile": width < 1000}
 
 
 def painted(chrome: webdriver.Chrome) -> float:
     """Wait for the page's first paint, before which it takes neither keys nor clicks; return its time in ms."""
     first = "return performance.getEntriesByName('first-contentful-paint')[0]?.startTime"
-    return float(WebDriverWait(chrome, 20, 0.05).until(lambda _: chrome.execute_script(first)))
+    wait = WebDriverWait(chrome, 20, 0.05, ignored_exceptions=[WebDriverException])
+    return float(wait.until(lambda _: chrome.execute_script(first)))
 
 
 def too_wide(chrome: webdriver.Chrome) -> int:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from portald.demo.lab import impossible
+from portald.demo.lab import Host, impossible
 from portald.demo.venue import Venue, missing
 
 CLONE_NEWNET = 0x40000000
@@ -42,6 +42,20 @@ def own_network() -> Iterator[None]:
     finally:
         _enter(home, back=True)
         os.close(home)
+
+
+@contextmanager
+def inside(host: Host) -> Iterator[None]:
+    """Put this thread into the network of a host: what it starts and whom it asks is there."""
+    home = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+    there = os.open(f"/proc/{host._holder.pid}/ns/net", os.O_RDONLY)
+    _enter(there, back=True)
+    try:
+        yield
+    finally:
+        _enter(home, back=True)
+        os.close(home)
+        os.close(there)
 
 
 @contextmanager

@@ -1,135 +1,163 @@
-"""The browser's part of test_browser.py; runs in the guest's namespace.
-
-python browse.py FILE-WITH-TEXTS FOLDER-FOR-SCREENSHOTS
-"""
+"""A guest with a browser: Chromium inside the guest's namespace, closed and opened anew as phones do."""
 
 from __future__ import annotations
 
-import contextlib
-import json
-import sys
-import tempfile
-import time
+import shlex
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from urllib.parse import urlsplit
 
 from selenium import webdriver
-from selenium.common.exceptions import StaleElementReferenceException, TimeoutException
-from selenium.webdriver.chrome.options import Options
-from selenium.webdriver.chrome.service import Service
+from selenium.common.exceptions import WebDriverException
+from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
-from selenium.webdriver.support.expected_conditions import staleness_of
-from selenium.webdriver.support.ui import WebDriverWait
 
-FLAGS = [
-    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--hide-scrollbars", "--disable-background-networking", "--disable-component-update",
-    "--disable-sync", "--disable-dev-shm-usage",
-]  # fmt: skip
-URL = "http://captive.apple.com/hotspot-detect.html"
+from portald.demo.lab import Host, LabError, until
+from portald.demo.venue import PORTAL, SITE, Venue
+from portald.web.catalogues import catalogue
+from tests import chromium
+from tests.lab_fixtures import inside
 
 
-def browser(profile: str) -> webdriver.Chrome:
-    options = Options()
-    for flag in (*FLAGS, f"--user-data-dir={profile}"):
-        options.add_argument(flag)
-    off = ("managed_default_content_settings.javascript", "default_content_setting_values.cookies")
-    options.add_experimental_option("prefs", {f"profile.{name}": 2 for name in off})
-    driver = webdriver.Chrome(options=options, service=Service("/usr/bin/chromedriver"))
-    driver.set_page_load_timeout(30)
-    screen = {"width": 320, "height": 640, "deviceScaleFactor": 2, "mobile": True}
-    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
-    return driver
+@dataclass(frozen=True, kw_only=True)
+class Guest:
+    """What one guest brings along."""
+
+    name: str
+    number: str
+    """As texts are sent to it."""
+    language: str = "en"
+    screen: tuple[int, int] = (320, 568)
+    scripts: bool = True
+    start: str = f"http://{SITE}/hotspot-detect.html"
+    portal: str = f"http://{PORTAL}"
+    flags: tuple[str, ...] = ()
+    """Of Chromium, besides: for a portal with https, whose certificates to trust."""
 
 
-def main(texts: Path, pictures: Path) -> None:
-    seen: dict[str, Any] = {}
-    with tempfile.TemporaryDirectory() as profile:
-        driver = browser(profile)
+class Browser:
+    """The guest's browser.  Every page that is looked at must fit on the screen."""
 
-        def look(name: str, picture: bool = True) -> None:
-            page = driver.execute_script(
-                "return [document.title, document.body.innerText.trim(), document.activeElement.id,"
-                "document.documentElement.scrollWidth - document.documentElement.clientWidth]"
-            )
-            alerts = driver.find_elements(By.CSS_SELECTOR, "[role=alert]")
-            fields = driver.find_elements(By.CSS_SELECTOR, "input:not([type=hidden])")
-            seen[name] = {
-                "url": driver.current_url,
-                "title": page[0],
-                "text": page[1],
-                "focus": page[2],
-                "overflow": page[3],
-                "alert": alerts[0].text if alerts else None,
-                "field": fields[0].get_attribute("value") if fields else None,
-            }
-            if picture:
-                driver.save_screenshot(str(pictures / f"{name.replace(' ', '-')}.png"))
+    def __init__(self, guest: Guest, venue: Venue, phone: Host) -> None:
+        self.guest, self._venue, self.phone = guest, venue, phone
+        self._driver = venue.scratch / f"{phone.name}-chromedriver"
+        self._driver.write_text(f'#!/bin/sh\nexec {shlex.join(phone.command(chromium.DRIVER))} "$@"\n')
+        self._driver.chmod(0o755)
+        self._profiles = 0
+        self._texts = self.texts()
+        self._start()
 
-        def type_(field: str, text: str) -> None:
-            element = driver.find_element(By.ID, field)
-            element.clear()
-            element.send_keys(text)
-            enter(driver, element)
+    def _start(self) -> None:
+        self._profiles += 1
+        profile: Path = self._venue.scratch / f"{self.phone.name}-profile-{self._profiles}"
+        guest = self.guest
+        self.chrome: webdriver.Chrome = chromium.start(
+            profile,
+            guest.screen,
+            driver=str(self._driver),
+            bare=not guest.scripts,
+            language=guest.language,
+            hosts=[urlsplit(url).hostname or "" for url in (guest.start, guest.portal)],
+            flags=guest.flags,
+        )
 
-        driver.get(URL)
-        look("first")
-        type_("number", "12")
-        look("bad number")
-        type_("number", "0151 23456789")
-        wait_for(lambda: driver.find_elements(By.ID, "code"), "no code page")
-        look("code")
-        code = wait_for(lambda: code_in(texts), "no text")
-        type_("code", "000000" if code != "000000" else "111111")
-        look("wrong code")
+    # Getting about --------------------------------------------------------------------------
 
-        # Closed to read the text, and everything forgotten, as phones do.
-        driver.quit()
-        with tempfile.TemporaryDirectory() as fresh:
-            driver = browser(fresh)
-            driver.get(URL)
-            look("came back")
-            type_("code", f"{code[:3]} {code[3:]}")
-            wait_for(lambda: "online" in driver.page_source, "not online")
-            look("online")
-            driver.get(URL)
-            look("outside", picture=False)
-            driver.get("http://10.77.0.1/")
-            enter(driver, driver.find_element(By.CSS_SELECTOR, "button"))
-            wait_for(lambda: "logged out" in driver.page_source, "not logged out")
-            look("left")
-            driver.get(URL)
-            look("captive again", picture=False)
-            driver.quit()
-    print(json.dumps(seen))
+    def visit(self, url: str = "") -> None:
+        """Go somewhere: the portal's own address, or from "/" on another page of it."""
+        self.chrome.get(url if "://" in url else self.guest.portal + (url or "/"))
+
+    def reopen(self, url: str = "") -> None:
+        """Close the browser, lose everything it kept, and open it again."""
+        self.chrome.quit()
+        self._start()
+        self.visit(url or self.guest.start)
+
+    def look(self, step: str) -> str:
+        """Wait for the page's first paint; return its words, and keep a picture of it."""
+        chromium.painted(self.chrome)
+        wider = chromium.too_wide(self.chrome)
+        assert wider <= 0, f"{step} is {wider} px too wide"
+        chromium.ARTEFACTS.mkdir(exist_ok=True)
+        self.chrome.save_screenshot(str(chromium.ARTEFACTS / f"walk-{self.guest.name}-{step}.png"))
+        return str(self.chrome.execute_script("return document.body.innerText"))
+
+    def here(self, path: str) -> bool:
+        return str(self.chrome.current_url) == self.guest.portal + path
+
+    def find(self, css: str) -> list[WebElement]:
+        return list(self.chrome.find_elements(By.CSS_SELECTOR, css))
+
+    def until(self, true: Callable[[], object], complaint: str) -> None:
+        """Wait for something on the page, which may be another at any moment."""
+
+        def now() -> object:
+            try:
+                return true()
+            except WebDriverException:
+                return False
+
+        try:
+            until(now, complaint, 20)
+        except LabError:
+            words = self.chrome.execute_script("return document.body.innerText")
+            raise AssertionError(f"{complaint}; on {self.chrome.current_url}:\n{words[:500]}") from None
+
+    # Filling in forms -----------------------------------------------------------------------
+
+    def paste(self, field: str, text: str) -> WebElement:
+        """Put text into a field as the clipboard does, in one piece."""
+        chromium.painted(self.chrome)
+        element = self.chrome.find_element(By.ID, field)
+        element.clear()
+        element.click()
+        self.chrome.execute_cdp_cmd("Input.insertText", {"text": text})
+        return element
+
+    def enter(self, element: WebElement) -> None:
+        """Press Enter, and wait for the page that follows."""
+        self.follow(lambda: element.send_keys(Keys.ENTER))
+
+    def press(self, css: str = "button", times: int = 1) -> None:
+        """Click, or double-click, and wait for the page that follows."""
+        chromium.painted(self.chrome)
+        button = self.chrome.find_element(By.CSS_SELECTOR, css)
+        mouse = ActionChains(self.chrome)
+        self.follow((mouse.click(button) if times == 1 else mouse.double_click(button)).perform)
+
+    def follow(self, action: Callable[[], object]) -> None:
+        """Do something, and wait until another page is there."""
+        # Each document has a time of its own; an element of the old one may not even be asked after.
+        born = "return document.readyState == 'complete' && performance.timeOrigin"
+        before = self.chrome.execute_script(born)
+        action()
+        self.until(lambda: self.chrome.execute_script(born) not in (False, before), "nothing follows")
+
+    # What there is besides the browser ------------------------------------------------------
+
+    def says(self, words: str, **values: str) -> str:
+        """Return words of the pages in the guest's language."""
+        return catalogue(self.guest.language).gettext(words) % values
+
+    def texts(self) -> int:
+        """Return how many texts have come to the guest's number."""
+        return len([text for text in self._venue.texts() if text["to"] == self.guest.number])
+
+    def code(self) -> str:
+        """Wait for the text of this visit; return its code."""
+        return self._venue.wait_for_text(self.guest.number, self._texts)
 
 
-def enter(driver: webdriver.Chrome, element: WebElement) -> None:
-    """Press Enter until another page comes: before its first paint a page takes no keys."""
-    for _ in range(5):
-        with contextlib.suppress(StaleElementReferenceException):
-            element.send_keys(Keys.ENTER)
-        with contextlib.suppress(TimeoutException):
-            WebDriverWait(driver, 4).until(staleness_of(element))
-            return
-    sys.exit(f"nothing follows Enter on {driver.current_url}")
-
-
-def code_in(texts: Path) -> str:
-    found = json.loads(texts.read_text()) if texts.exists() else []
-    return str(found[0]["body"][:6]) if found else ""
-
-
-def wait_for(look: Any, complaint: str) -> Any:
-    give_up = time.monotonic() + 20
-    while not (found := look()):
-        if time.monotonic() > give_up:
-            sys.exit(complaint)
-        time.sleep(0.2)
-    return found
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+@contextmanager
+def browsing(guest: Guest, venue: Venue, phone: Host) -> Iterator[Browser]:
+    """Give a guest a browser, on a telephone in the lab."""
+    with inside(phone):
+        browser = Browser(guest, venue, phone)
+        try:
+            yield browser
+        finally:
+            browser.chrome.quit()

@@ -22,6 +22,7 @@ from tests import chromium
 pytestmark = pytest.mark.browser
 
 AXE = (Path(axe_core_python.__file__).parent / "axe.min.js").read_text("utf-8")
+PHONE = (320, 568)
 FINGER = 44
 """Pixels that a control must be high, for a finger to hit it."""
 TELLING = (
@@ -62,7 +63,7 @@ class Pages:
         self._folder = folder
         (folder / "terms.txt").write_text("Be kind to others, and to the Wi-Fi. " * 40)
         (folder / "white.svg").write_text(WHITE)
-        self.chrome = chromium.start(folder / "profile")
+        self.chrome = chromium.start(folder / "profile", PHONE)
         # The page behind the link in a text sends its form by itself, and would be gone.
         once = {"source": "HTMLFormElement.prototype.requestSubmit = () => {}"}
         self.chrome.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", once)
@@ -165,7 +166,7 @@ def test_every_page_can_be_used_and_read(pages: Pages) -> None:
     names = pages.write("english")
     assert len(names) > 30
     for name in names:
-        chromium.resize(pages.chrome, 320, 568)
+        chromium.resize(pages.chrome, *PHONE)
         pages.open(f"english/{name}")
         assert pages.faults() == [], name
         assert chromium.too_wide(pages.chrome) <= 0, name
@@ -183,7 +184,7 @@ def test_every_style_can_be_read(pages: Pages, style: str) -> None:
     everything = set[tuple[str, str]]().union(*(kinds(pages.text(f"{style}/{name}")) for name in names))
     telling = set[tuple[str, str]]().union(*(kinds(pages.text(f"{style}/{name}")) for name in TELLING))
     assert telling == everything, "something is on other pages only"
-    chromium.resize(pages.chrome, 320, 568)
+    chromium.resize(pages.chrome, *PHONE)
     for name in TELLING:
         pages.open(f"{style}/{name}")
         assert chromium.too_wide(pages.chrome) <= 0, name
@@ -203,14 +204,14 @@ def test_every_style_can_be_read(pages: Pages, style: str) -> None:
 @pytest.mark.parametrize("theme", THEMES)
 def test_what_stands_outside_the_card_can_be_read(pages: Pages, theme: str) -> None:
     """The background may be a gradient or a picture: every pixel of it behind the words counts."""
-    chromium.resize(pages.chrome, 320, 568)
+    chromium.resize(pages.chrome, *PHONE)
     for style in STYLES:
         pages.write(f"{theme}-{style}", "--style", style, theme=THEMES[theme])
         pages.open(f"{theme}-{style}/left", unfold=False)
         for scheme, part in product(SCHEMES, ("header span", "footer p")):
             pages.prefer(scheme)
             colour, where = pages.chrome.execute_script(HEX + OUTLINE, part)
-            assert 0 <= where["top"] < where["bottom"] <= 568, "it must be on the screen"
+            assert 0 <= where["top"] < where["bottom"] <= PHONE[1], "it must be on the screen"
             screen = pages.chrome.get_screenshot_as_base64()
             behind = pages.chrome.execute_async_script(BEHIND, screen, where)
             worst = min(behind, key=lambda ground: contrast(colour, ground))
@@ -219,7 +220,7 @@ def test_what_stands_outside_the_card_can_be_read(pages: Pages, theme: str) -> N
 
 @pytest.mark.parametrize("language", ["ar", "de"])
 def test_other_directions_and_longer_words_fit(pages: Pages, language: str) -> None:
-    chromium.resize(pages.chrome, 320, 568)
+    chromium.resize(pages.chrome, *PHONE)
     for name in pages.write(language, "--language", language):
         pages.open(f"{language}/{name}")
         assert chromium.too_wide(pages.chrome) <= 0, name
