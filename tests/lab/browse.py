@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import shlex
+import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +25,8 @@ from portald.web.catalogues import catalogue
 from tests import chromium
 from tests.lab_fixtures import inside
 
+LEAVE = 'form[action="/leave"] button'
+
 
 @dataclass(frozen=True, kw_only=True)
 class Guest:
@@ -36,7 +41,7 @@ class Guest:
     start: str = f"http://{SITE}/hotspot-detect.html"
     portal: str = f"http://{PORTAL}"
     flags: tuple[str, ...] = ()
-    """Of Chromium, besides: for a portal with https, whose certificates to trust."""
+    """Of Chromium, besides."""
 
 
 class Browser:
@@ -137,6 +142,27 @@ class Browser:
         action()
         self.until(lambda: self.chrome.execute_script(born) not in (False, before), "nothing follows")
 
+    # Whole steps ----------------------------------------------------------------------------
+
+    def reaches_the_internet(self) -> bool:
+        """Follow the telephone's own probe; tell whether Apple's page comes, from where it should."""
+        url, chrome = self.guest.start, self.chrome
+        # Twice: a connection that the browser opened in reserve before login leads to the portal once more.
+        for _ in range(2):
+            self.visit(url)
+            words = chrome.execute_script("return document.body.innerText")
+            if (chrome.current_url, chrome.title, words) == (url, "Success", "Success"):
+                return True
+        return False
+
+    def log_out(self) -> None:
+        self.visit()
+        assert self.here("/status")
+        self.press(LEAVE)
+        assert self.says("You are logged out") in self.look("left")
+        assert not self.reaches_the_internet()
+        assert self.here("/")
+
     # What there is besides the browser ------------------------------------------------------
 
     def says(self, words: str, **values: str) -> str:
@@ -150,6 +176,17 @@ class Browser:
     def code(self) -> str:
         """Wait for the text of this visit; return its code."""
         return self._venue.wait_for_text(self.guest.number, self._texts)
+
+
+def trust(phone: Host, authority: Path) -> None:
+    """Have the browsers of a telephone trust an authority, as a company's computers are told to."""
+    policies = authority.parent / f"{phone.name}-chromium"
+    (policies / "policies" / "managed").mkdir(parents=True)
+    certificate = base64.b64encode(ssl.PEM_cert_to_DER_cert(authority.read_text())).decode()
+    (policies / "policies" / "managed" / "authority.json").write_text(
+        json.dumps({"CACertificates": [certificate]})
+    )
+    phone.run("mount", "--bind", str(policies), "/etc/chromium")
 
 
 @contextmanager

@@ -16,13 +16,12 @@ from selenium.webdriver.support.ui import Select
 from portald.demo.lab import end
 from portald.demo.venue import Venue
 from tests import chromium
-from tests.lab.browse import Browser, Guest, browsing
+from tests.lab.browse import LEAVE, Browser, Guest, browsing
 from tests.lab_fixtures import require_lab
 
 pytestmark = [pytest.mark.lab, pytest.mark.browser]
 
 TYPED = 'form[action="/number"] button'
-LEAVE = 'form[action="/leave"] button'
 RESTART = 'form[action="/restart"] button'
 LIGHT = 30_000
 """Bytes of a page, as tests/web/test_look.py has it."""
@@ -75,27 +74,6 @@ def other(code: str) -> str:
     return "000000" if code != "000000" else "111111"
 
 
-def on_the_internet(browser: Browser) -> bool:
-    """Follow the telephone's own probe; tell whether Apple's page comes, from where it should."""
-    url, chrome = browser.guest.start, browser.chrome
-    # Twice: a connection that the browser opened in reserve before login leads to the portal once more.
-    for _ in range(2):
-        browser.visit(url)
-        words = chrome.execute_script("return document.body.innerText")
-        if (chrome.current_url, chrome.title, words) == (url, "Success", "Success"):
-            return True
-    return False
-
-
-def log_out(browser: Browser) -> None:
-    browser.visit()
-    assert browser.here("/status")
-    browser.press(LEAVE)
-    assert browser.says("You are logged out") in browser.look("left")
-    assert not on_the_internet(browser)
-    assert browser.here("/")
-
-
 def test_closing_the_browser_loses_nothing(walk: Walk) -> None:
     """Without scripts and cookies, closed after every step, as phones do to show a text."""
     guest = Guest(name="closing", number="+4915123456789", scripts=False)
@@ -142,16 +120,16 @@ def test_closing_the_browser_loses_nothing(walk: Walk) -> None:
         assert "You are online" in browser.look("online")
         assert browser.here("/status")
         assert browser.texts() == 1, "two taps are one text"
-        assert on_the_internet(browser)
+        assert browser.reaches_the_internet()
         browser.reopen(guest.portal)
         assert browser.here("/status")
-        log_out(browser)
+        browser.log_out()
         browser.reopen()
         assert browser.here("/")
         browser.press('form[action="/back"] button')
         assert "You are online" in browser.look("welcome-back")
         assert browser.texts() == 1
-        log_out(browser)
+        browser.log_out()
 
 
 def test_two_taps_and_the_way_back_do_no_harm(walk: Walk) -> None:
@@ -180,7 +158,7 @@ def test_two_taps_and_the_way_back_do_no_harm(walk: Walk) -> None:
         browser.until(lambda: browser.find(LEAVE), "the way back is no page of ours")
         assert browser.texts() == 1
         assert browser.says("You are online") in browser.look("online")
-        assert on_the_internet(browser)
+        assert browser.reaches_the_internet()
         browser.chrome.back()
         browser.until(lambda: browser.find(LEAVE), "the way back is no page of ours")
         browser.press(LEAVE, times=2)
@@ -202,8 +180,8 @@ def test_digits_of_another_script(walk: Walk) -> None:
         browser.enter(browser.paste("code", browser.code().translate(arabic)))
         browser.until(lambda: browser.find(LEAVE), "not online")
         assert browser.says("You are online") in browser.look("online")
-        assert on_the_internet(browser)
-        log_out(browser)
+        assert browser.reaches_the_internet()
+        browser.log_out()
 
 
 def test_another_country_and_another_number(walk: Walk) -> None:
@@ -224,7 +202,7 @@ def test_another_country_and_another_number(walk: Walk) -> None:
         assert "+33…78" in browser.look("code")
         browser.enter(browser.paste("code", browser.code()))
         assert browser.says("You are online") in browser.look("online")
-        log_out(browser)
+        browser.log_out()
 
 
 def test_terms_and_a_language_that_stays(walk: Walk, venue: Venue) -> None:
@@ -262,4 +240,4 @@ def test_terms_and_a_language_that_stays(walk: Walk, venue: Venue) -> None:
         browser.until(lambda: browser.find(LEAVE), "not online")
         browser.look("online")
         assert language(browser) == ["tr", "ltr"]
-        assert on_the_internet(browser)
+        assert browser.reaches_the_internet()

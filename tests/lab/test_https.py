@@ -16,6 +16,7 @@ from portald.demo import phone
 from portald.demo.lab import Host, until
 from portald.demo.venue import NUMBER, PORTAL, SITE, TYPED, Venue, form_token
 from tests.authority import Authority
+from tests.lab.browse import LEAVE, Guest, browsing, trust
 from tests.lab_fixtures import require_lab
 from tests.programs import program
 
@@ -221,3 +222,26 @@ def test_on_the_older_backend_as_well() -> None:
         assert older.ask(older.phone, f"http://{SITE}/")["location"] == WEB
         assert older.state(older.phone)["captive"] is True
         assert older.do(older.phone, "connect", SITE, "443")["error"] == "ConnectionRefusedError"
+
+
+@pytest.mark.browser
+def test_a_browser_checks_the_certificate_and_signs_in(secure: Secure) -> None:
+    laptop = secure.guest("laptop")
+    secure.lease(laptop)
+    guest = Guest(name="https", number="+4915123456784", portal=WEB.rstrip("/"), screen=(1280, 800))
+    with browsing(guest, secure, laptop) as browser:
+        browser.visit(guest.start)
+        assert "CERT_AUTHORITY_INVALID" in browser.chrome.page_source
+    trust(laptop, secure.authority.certificate)
+    with browsing(guest, secure, laptop) as browser:
+        browser.visit(guest.start)
+        assert browser.here("/")
+        browser.look("first")
+        browser.enter(browser.paste("number", "0151 23456784"))
+        browser.until(lambda: browser.find("#code"), "no code page")
+        browser.follow(lambda: browser.find("#code")[0].send_keys(browser.code()))
+        browser.until(lambda: browser.find(LEAVE), "not online")
+        assert "You are online" in browser.look("online")
+        assert browser.here("/status")
+        assert browser.reaches_the_internet()
+        browser.log_out()
