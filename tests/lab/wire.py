@@ -132,7 +132,7 @@ def dns(server: str, name: str, count: str, pad: str) -> None:
         b"\0\0\x29\x04\xd0\0\0\0\0" + struct.pack("!HHH", int(pad) + 4, 12, int(pad)) + bytes(int(pad))
     )
     answered = 0
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asker:
+    with socket.socket(socket.AF_INET6 if ":" in server else socket.AF_INET, socket.SOCK_DGRAM) as asker:
         asker.setblocking(False)
         for number in range(int(count)):
             flags = struct.pack("!HHHHHH", number, 0x0100, 1, 0, 0, 1 if int(pad) else 0)

@@ -147,7 +147,7 @@ def _filter(
                 f"{_ADMITTED} -j RETURN",
                 _RESET,
                 f"-m length --length {longest + 1}:65535 -j DROP",
-                "-m hashlimit --hashlimit-upto 5/sec --hashlimit-burst 50 --hashlimit-mode srcip"
+                "-m hashlimit --hashlimit-upto 5/sec --hashlimit-burst 150 --hashlimit-mode srcip"
                 " --hashlimit-name portald_dns -j RETURN",
                 "-j DROP",
             ],
