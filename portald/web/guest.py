@@ -47,7 +47,7 @@ def guest_app(portal: Portal, ways: Ways, consent: Consent, key: bytes) -> Flask
         zone = visits.zone()
         found = consent.documents(zone.name, g.get("language", "en"))
         look = surroundings(config, config.theme_of(zone), names_of(found))
-        return look | {"languages": visits.languages(), "page_state": visits.state}
+        return look | {"languages": visits.languages()}
 
     app.register_blueprint(pictures(config, visits))
     app.register_blueprint(agreeing_pages(portal, consent, visits))
@@ -158,12 +158,14 @@ def _pages(portal: Portal, ways: Ways, visits: Visits) -> Blueprint:
         return render_template("guest/code.html", **context)
 
     def code_context(asking: Client) -> dict[str, Any] | None:
+        state = visits.state()  # first: what changes from now on has the page loaded again
         challenge = portal.pending(asking)
         if challenge is None:
             return None
         carrier = portal.carrier(challenge.carrier)
         return {
             "form": visits.form(asking),
+            "state": state,
             "challenge": challenge,
             "number": phone.mask(challenge.number),
             "policy": challenge.policy,

@@ -140,7 +140,7 @@ class Preview:
                 "countries": catalogues.choices(language, numbers),
                 "example": phone.example(numbers.country),
                 "written": [(name, getattr(shown, name)) for name in names_of(shown)],
-                "refused": None, "missing": False, "page_state": lambda: "",
+                "refused": None, "missing": False, "state": "",
             }  # fmt: skip
             for name, template, values in states():
                 try:

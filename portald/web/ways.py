@@ -134,8 +134,9 @@ def way_pages(portal: Portal, ways: Ways, visits: Visits) -> Blueprint:
         offered("staff", asking)
         if portal.status(asking):
             return redirect("/status", 303)
+        state = visits.state()
         asked, granted = ways.staff.state(asking) or (None, None)
-        return blank("guest/staff.html", asking, asked=asked, granted=granted)
+        return blank("guest/staff.html", asking, state=state, asked=asked, granted=granted)
 
     @pages.post("/staff")
     def ask_staff() -> Any:
