@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin, urlsplit
 
 import pytest
 
@@ -94,6 +95,17 @@ def test_the_choices_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     for mac in ("a", "b", "c"):
         choices.set(mac, "de")
     assert [choices.get(mac) for mac in ("a", "b", "c")] == ["", "de", "de"]
+
+
+@pytest.mark.parametrize("path", ["/%09/evil.example/", "/%0d/evil.example/", "/%0a/x", "//evil.example/"])
+def test_the_switch_leads_nowhere_else(browser: Phone, path: str) -> None:
+    location = browser.get(f"{path}?language=de").location
+    assert urlsplit(urljoin("http://10.77.0.1/", location)).netloc == "10.77.0.1"
+
+
+def test_only_so_many_languages_are_looked_at(browser: Phone) -> None:
+    page = browser.get("/", **{"Accept-Language": "xx," * 200 + "de"}).text
+    assert '<html lang="en"' in page
 
 
 # Countries ----------------------------------------------------------------------------------
