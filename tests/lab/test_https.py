@@ -184,6 +184,21 @@ def test_other_names_get_no_tls_and_no_page(secure: Secure) -> None:
     assert secure.ask(secure.phone, WEB, "Host=evil.example")["error"] == "RemoteDisconnected"
 
 
+def test_what_else_the_gateway_has_at_port_443(secure: Secure) -> None:
+    """An administrator's page, on an address that is not the guests' own."""
+    for family, address in (("4", "203.0.113.2"), ("6", "2001:db8:77::1")):
+        secure.gateway.start(sys.executable, "-I", "-c", OTHER, address, family)
+        until(lambda: address in secure.gateway.run("ss", "-Hltn"), "no server")  # noqa: B023
+        assert secure.do(secure.phone, "connect", address, "443")["error"] == "ConnectionRefusedError"
+
+
+OTHER = """
+import socket, sys
+families = {"4": socket.AF_INET, "6": socket.AF_INET6}
+socket.create_server((sys.argv[1], 443), family=families[sys.argv[2]]).accept()
+"""
+
+
 def test_whom_phones_ask_about_the_certificate_is_opened(secure: Secure) -> None:
     rendered = secure.ctl("render", "dnsmasq")
     assert "nftset=/ocsp.authority.example/4#inet#portald#checks4" in rendered
@@ -221,7 +236,8 @@ def test_on_the_older_backend_as_well() -> None:
         older.lease(older.phone)
         assert older.ask(older.phone, f"http://{SITE}/")["location"] == WEB
         assert older.state(older.phone)["captive"] is True
-        assert older.do(older.phone, "connect", SITE, "443")["error"] == "ConnectionRefusedError"
+        for elsewhere in (SITE, "203.0.113.2"):
+            assert older.do(older.phone, "connect", elsewhere, "443")["error"] == "ConnectionRefusedError"
 
 
 @pytest.mark.browser
