@@ -95,6 +95,8 @@ error_log {folder}/nginx-error.log info;
 events {{ worker_connections 64; }}
 http {{
     access_log {folder}/nginx-access.log;
+    # For other sites, behind a proxy.
+    set_real_ip_from 10.0.0.0/8; real_ip_header X-Forwarded-For; underscores_in_headers on;
     client_body_temp_path {folder}/t1; proxy_temp_path {folder}/t2; fastcgi_temp_path {folder}/t3;
     uwsgi_temp_path {folder}/t4; scgi_temp_path {folder}/t5;
     include {folder}/site.conf;
