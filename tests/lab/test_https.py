@@ -201,6 +201,24 @@ socket.create_server((sys.argv[1], 443), family=families[sys.argv[2]]).accept()
 """
 
 
+def test_the_world_reaches_no_page(secure: Secure) -> None:
+    assert shut_out(secure)
+
+
+def shut_out(venue: Secure) -> bool:
+    venue.internet.run("ip", "route", "replace", "10.77.0.0/24", "via", "203.0.113.2")
+    return "TimeoutError" in venue.internet.run(sys.executable, "-I", "-c", KNOCK, PORTAL)
+
+
+KNOCK = """
+import socket, sys
+try:
+    socket.create_connection((sys.argv[1], 443), 0.3)
+except OSError as error:
+    print(type(error).__name__)
+"""
+
+
 def test_whom_phones_ask_about_the_certificate_is_opened(secure: Secure) -> None:
     rendered = secure.ctl("render", "dnsmasq")
     assert "nftset=/ocsp.authority.example/4#inet#portald#checks4" in rendered
@@ -238,6 +256,7 @@ def test_on_the_older_backend_as_well() -> None:
         older.lease(older.phone)
         assert older.ask(older.phone, f"http://{SITE}/")["location"] == WEB
         assert older.state(older.phone)["captive"] is True
+        assert shut_out(older)
         for elsewhere in (SITE, "203.0.113.2"):
             assert older.do(older.phone, "connect", elsewhere, "443")["error"] == "ConnectionRefusedError"
 

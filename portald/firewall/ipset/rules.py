@@ -131,6 +131,7 @@ def _filter(
                 "-i lo -j RETURN",
                 # The portal answers guests, not the world.
                 f"-p tcp -m tcp --dport {portal_port} -j DROP",
+                *(f"-d {address} -p tcp -m tcp --dport 443 -j DROP" for address in https),
             ],
             "PORTALD_GATE": [
                 "-p udp -m udp --dport 53 -g PORTALD_DNS",
