@@ -203,11 +203,6 @@ class Web:
             raise ConfigError(f"url: expected a name such as wifi.example.com, got {self.host!r}")
 
     @property
-    def tls_ports(self) -> tuple[int, ...]:
-        """The ports of the gateway where nginx answers for the portal."""
-        return (443,) if self.certificate else ()
-
-    @property
     def host(self) -> str:
         """The name or address in ``url``, empty if there is none."""
         parts = split_url(self.url or "")
@@ -390,6 +385,12 @@ class Config:
     @property
     def admin_socket(self) -> Path:
         return self.run_dir / "admin.sock"
+
+    @property
+    def https_addresses(self) -> tuple[str, ...]:
+        """The gateway's addresses where nginx answers for the portal, at port 443."""
+        gateways = [str(zone.gateway) for zone in self.zones] if self.web.certificate else []
+        return tuple(dict.fromkeys(gateways))
 
     def theme_of(self, zone: Zone) -> Theme:
         """Return the look of a zone's pages."""

@@ -106,7 +106,7 @@ def nftables(settings: config.Config) -> Backend:
         portal_port=settings.web.port,
         open_tcp=settings.firewall.open_tcp,
         open_udp=settings.firewall.open_udp,
-        portal_tls=settings.web.tls_ports,
+        portal_https=settings.https_addresses,
         garden=settings.garden.networks,
         uplinks=settings.firewall.uplinks if settings.firewall.shaping == "queue" else (),
     )
@@ -122,7 +122,7 @@ def iptables(settings: config.Config) -> Backend:
         portal_port=settings.web.port,
         open_tcp=settings.firewall.open_tcp,
         open_udp=settings.firewall.open_udp,
-        portal_tls=settings.web.tls_ports,
+        portal_https=settings.https_addresses,
         garden=settings.garden.networks,
         longest=settings.firewall.longest,
     )

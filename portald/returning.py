@@ -17,7 +17,7 @@ WELCOME = {End.IDLE, End.LEFT, End.EXPIRED, End.TIME_USED, End.VOLUME_USED, End.
 """Ends after which a device may come back; who was cut or blocked proves the number again."""
 
 RETURNS = 60
-"""Times in an hour that the devices of one account may come back without a proof."""
+"""Times in an hour that the devices of one account may come back, or stay longer, without a proof."""
 
 
 def is_randomised(mac: str) -> bool:
@@ -55,9 +55,7 @@ class Returning:
         last, account = self._last(client), self.known(client, token)
         if account is None:
             raise Refused(Reason.NO_CHALLENGE)
-        # Each time is a session, or a token, that is kept for months.
-        allowance = Allowance(f"back:{account.id}", RETURNS, HOUR, Reason.BUSY)
-        self._store.spend([allowance], self._clock())
+        self._count(account)
         if last is not None and last.end in (End.IDLE, End.LEFT):
             again = self._door.reopen(last, client)
             if again is not None:
@@ -84,6 +82,7 @@ class Returning:
         """Let a session's time begin anew, once however often it is asked for; raise ``Refused``."""
         if not self.may_extend(session):
             raise Refused(Reason.WAY_CLOSED)
+        self._count(session.account)
         self._door.prolong(session.id, int(self._clock() - session.started_at))
 
     def token(self, session: Session) -> str:
@@ -97,6 +96,11 @@ class Returning:
         made = secrets.token_urlsafe(32)
         self._store.add_token(self._sealed(made), session.account.id, session.zone, proven, self._clock())
         return made
+
+    def _count(self, account: Account) -> None:
+        # Each time is a session, or a token, that is kept for months, or a round for everybody.
+        allowance = Allowance(f"back:{account.id}", RETURNS, HOUR, Reason.BUSY)
+        self._store.spend([allowance], self._clock())
 
     def _last(self, client: Client) -> Session | None:
         last = self._store.last_session_of(client.mac, client.zone)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import socket
 import threading
 import time
@@ -33,6 +34,7 @@ from portald.sms.twilio_verify import TwilioVerify
 from portald.sms.vonage import Vonage
 from portald.store import Store
 from portald.texts import Texts
+from portald.web.server import Server
 from tests.conftest import KEY, NUMBER, Clock, Outbox, Product
 from tests.sms.conftest import Provider, provider
 from tests.sms.wire import write
@@ -60,6 +62,35 @@ def outcome(product: Product, number: str, device: int, **more: Any) -> Outcome 
 
 def form(handler: Any) -> dict[str, str]:
     return dict(parse_qsl(handler.server.provider.requests[-1].body.decode()))
+
+
+# Logs -----------------------------------------------------------------------------------------
+
+
+def test_nobody_writes_into_the_log_by_a_path(caplog: pytest.LogCaptureFixture) -> None:
+    gone = threading.Event()
+
+    def app(environ: Any, start_response: Any) -> Any:
+        if environ["PATH_INFO"].startswith("/bad"):
+            raise RuntimeError
+        start_response("200 OK", [])
+        try:
+            while True:
+                yield bytes(100_000)
+        finally:
+            gone.set()
+
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = Server(app, [listener], threads=2)
+    server.start()
+    with caplog.at_level(logging.INFO):
+        for path in ("bad", "c"):
+            with socket.create_connection(listener.getsockname()) as browser:
+                browser.sendall(f"GET /{path}/123456%0alevel=INFO HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+                assert browser.recv(12).startswith(b"HTTP/1.1 ")
+        assert gone.wait(5)
+        server.stop()
+    assert caplog.messages == ["event=request_failed"]
 
 
 # Providers that rest for everybody -----------------------------------------------------------

@@ -276,7 +276,7 @@ HTTPS = {"url": "https://wifi.example.net/", "certificate": "/etc/w.pem", "key":
     ],
 )
 def test_what_https_needs(change: dict[str, Any], problem: str) -> None:
-    assert build(Web, HTTPS).tls_ports == (443,)
+    assert build(Web, HTTPS).host == "wifi.example.net"
     given = {key: value for key, value in (HTTPS | change).items() if value is not None}
     with pytest.raises(ConfigError, match="^" + re.escape(problem)):
         build(Web, given)

@@ -151,6 +151,15 @@ def test_a_theme_can_be_looked_at(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "there is no zone 'attic'; known: guest" in capsys.readouterr().err
     assert main(["theme", "preview", str(tmp_path / "logo.svg"), "--config", str(config)]) == 1
     assert "logo.svg: File exists" in capsys.readouterr().err
+    own, theirs = tmp_path / "guest", tmp_path / "theirs"
+    own.mkdir()
+    (own / "code.html").write_text("my own")
+    theirs.mkdir()
+    theirs.chmod(0o777)
+    for taken in (own, theirs):
+        assert main(["theme", "preview", str(taken), "--config", str(config)]) == 1
+        assert "name a new folder" in capsys.readouterr().err
+    assert (own / "code.html").read_text() == "my own"
     (tmp_path / "logo.svg").unlink()
     main(["check", "--config", str(config)])
     assert f"warn  zone guest: logo: there is no {tmp_path}/logo.svg" in capsys.readouterr().out

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import html
+import os
+import stat
 from pathlib import Path
 
 from portald import config
@@ -41,6 +43,7 @@ def _preview(options: argparse.Namespace) -> int:
     written: list[str] = []
     try:
         options.folder.mkdir(parents=True, exist_ok=True)
+        _look_at(options.folder)
         for name, page in Preview(settings).pages(zone, language, theme):
             (options.folder / f"{name}.html").write_text(_beside(page), "utf-8")
             written.append(name)
@@ -55,6 +58,19 @@ def _preview(options: argparse.Namespace) -> int:
     else:
         print(f"{len(written)} pages; open {options.folder / 'index.html'} in a browser.")
     return 0
+
+
+def _look_at(folder: Path) -> None:
+    """Raise ``ConfigError`` if writing there could overwrite what is no preview.
+
+    Pages have names that an operator's own templates have as well, and whoever may write there could
+    have put links to other files in their places.
+    """
+    found = folder.stat()
+    if found.st_uid != os.geteuid() or found.st_mode & stat.S_IWOTH:
+        raise ConfigError(f"{folder} is somebody else's, or others may write there; name a new folder")
+    if any(folder.iterdir()) and not (folder / "first.html").is_file():
+        raise ConfigError(f"{folder} is not empty, and no preview is in it; name a new folder")
 
 
 def _zone(settings: config.Config, name: str) -> Zone:

@@ -40,7 +40,7 @@ class NftFirewall:
         portal_port: int,
         open_tcp: Sequence[int] = (),
         open_udp: Sequence[int] = (),
-        portal_tls: Sequence[int] = (),
+        portal_https: Sequence[str] = (),
         garden: Sequence[str] = (),
         uplinks: Sequence[str] = (),
     ) -> None:
@@ -53,9 +53,9 @@ class NftFirewall:
         self._ruleset = (
             f"define guests = {{ {quoted} }}\ndefine portal_port = {portal_port}\n"
             f'include "{rules}"\n'
-            + _ports("open_tcp", open_tcp)
-            + _ports("open_udp", open_udp)
-            + _ports("portal_tls", portal_tls)
+            + _filled("open_tcp", map(str, open_tcp))
+            + _filled("open_udp", map(str, open_udp))
+            + _filled("portal_https", portal_https)
             + self._garden.ruleset
             + self._rates.ruleset
         )
@@ -238,5 +238,5 @@ def _exchange(name: str, old: Mapping[str, int], coming: Mapping[str, Grant]) ->
     return elements.add(name, again) + elements.delete(name, again) + elements.add(name, new)
 
 
-def _ports(name: str, ports: Sequence[int]) -> str:
-    return f"flush set inet portald {name}\n" + elements.add(name, map(str, ports))
+def _filled(name: str, values: Iterable[str]) -> str:
+    return f"flush set inet portald {name}\n" + elements.add(name, values)

@@ -48,6 +48,9 @@ def lines(settings: Config) -> Iterator[str]:
     yield f"    ssl_certificate_key {web.key};"
     yield "    ssl_protocols TLSv1.2 TLSv1.3;"
     yield "    ssl_session_tickets off;"
+    yield "    # What other sites may believe of a proxy (real_ip_header) is believed of no guest. An nginx"
+    yield "    # that does not know this line was built without such belief: take the line out there."
+    yield "    set_real_ip_from unix:;"
     yield from (f"    {line}" for line in _BOUNDS)
     yield ""
     yield "    location / {"

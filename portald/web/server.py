@@ -64,6 +64,18 @@ class Server:
         self._server.task_dispatcher.shutdown(cancel_pending=True, timeout=5)
 
 
+def _without_path(record: logging.LogRecord) -> bool:
+    """Leave out what a request asked for: it has codes in it, or lines for the log that a guest made up."""
+    if "while serving" in str(record.msg):
+        record.msg, record.args = "event=request_failed", ()
+    return True
+
+
+# What is less than an error is said once for each request, as often as guests like.
+logging.getLogger("waitress").setLevel(logging.ERROR)
+logging.getLogger("waitress").addFilter(_without_path)
+
+
 def remember_macs(listeners: Sequence[socket.socket]) -> None:
     """Ask the kernel to keep the first frame of each connection to TCP listeners."""
     try:

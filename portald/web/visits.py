@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from urllib.parse import quote
 
 from flask import g, redirect, request
 from werkzeug.wrappers import Response
@@ -17,6 +18,8 @@ from portald.web.catalogues import Choices, negotiate
 from portald.web.common import Forms
 from portald.web.server import MAC
 
+LONGEST_WISH = 500
+"""Characters of what a browser says it reads."""
 _TAG = re.compile(r"(?=.{1,35}$)[A-Za-z]{1,8}([-_][A-Za-z0-9]{1,8})*")
 
 
@@ -32,6 +35,9 @@ class Visits:
     def begin(self) -> Response | None:
         """Find out who asks and in which language; answer a tap on the language switch."""
         g.client, g.refused, g.chosen = None, None, ""
+        for name in ("HTTP_ACCEPT_LANGUAGE", "HTTP_ACCEPT"):
+            # What is longer than a browser's own is sent to keep us busy: it is read several times.
+            request.environ[name] = request.environ.get(name, "")[:LONGEST_WISH]
         g.language = negotiate(self._portal.config.languages)
         try:
             g.client = self._portal.who(request.remote_addr or "", request.environ.get(MAC))
@@ -43,7 +49,8 @@ class Visits:
             self._choices.set(g.client.mac, wanted)
             if request.method == "GET":
                 rest = "&".join(name for name in request.args if name in ("other", "done", "kept"))
-                return redirect(request.path + (f"?{rest}" if rest else ""), 303)
+                # Quoted: of an address with a tab in it redirect() would make one of another host.
+                return redirect(quote("/" + request.path.lstrip("/")) + (f"?{rest}" if rest else ""), 303)
         g.chosen = self._choices.get(g.client.mac)
         g.language = g.chosen or g.language
         return None

@@ -95,6 +95,8 @@ error_log {folder}/nginx-error.log info;
 events {{ worker_connections 64; }}
 http {{
     access_log {folder}/nginx-access.log;
+    # For other sites, behind a proxy.
+    set_real_ip_from 10.0.0.0/8; real_ip_header X-Forwarded-For; underscores_in_headers on;
     client_body_temp_path {folder}/t1; proxy_temp_path {folder}/t2; fastcgi_temp_path {folder}/t3;
     uwsgi_temp_path {folder}/t4; scgi_temp_path {folder}/t5;
     include {folder}/site.conf;
@@ -184,6 +186,39 @@ def test_other_names_get_no_tls_and_no_page(secure: Secure) -> None:
     assert secure.ask(secure.phone, WEB, "Host=evil.example")["error"] == "RemoteDisconnected"
 
 
+def test_what_else_the_gateway_has_at_port_443(secure: Secure) -> None:
+    """An administrator's page, on an address that is not the guests' own."""
+    for family, address in (("4", "203.0.113.2"), ("6", "2001:db8:77::1")):
+        secure.gateway.start(sys.executable, "-I", "-c", OTHER, address, family)
+        until(lambda: address in secure.gateway.run("ss", "-Hltn"), "no server")  # noqa: B023
+        assert secure.do(secure.phone, "connect", address, "443")["error"] == "ConnectionRefusedError"
+
+
+OTHER = """
+import socket, sys
+families = {"4": socket.AF_INET, "6": socket.AF_INET6}
+socket.create_server((sys.argv[1], 443), family=families[sys.argv[2]]).accept()
+"""
+
+
+def test_the_world_reaches_no_page(secure: Secure) -> None:
+    assert shut_out(secure)
+
+
+def shut_out(venue: Secure) -> bool:
+    venue.internet.run("ip", "route", "replace", "10.77.0.0/24", "via", "203.0.113.2")
+    return "TimeoutError" in venue.internet.run(sys.executable, "-I", "-c", KNOCK, PORTAL)
+
+
+KNOCK = """
+import socket, sys
+try:
+    socket.create_connection((sys.argv[1], 443), 0.3)
+except OSError as error:
+    print(type(error).__name__)
+"""
+
+
 def test_whom_phones_ask_about_the_certificate_is_opened(secure: Secure) -> None:
     rendered = secure.ctl("render", "dnsmasq")
     assert "nftset=/ocsp.authority.example/4#inet#portald#checks4" in rendered
@@ -221,7 +256,9 @@ def test_on_the_older_backend_as_well() -> None:
         older.lease(older.phone)
         assert older.ask(older.phone, f"http://{SITE}/")["location"] == WEB
         assert older.state(older.phone)["captive"] is True
-        assert older.do(older.phone, "connect", SITE, "443")["error"] == "ConnectionRefusedError"
+        assert shut_out(older)
+        for elsewhere in (SITE, "203.0.113.2"):
+            assert older.do(older.phone, "connect", elsewhere, "443")["error"] == "ConnectionRefusedError"
 
 
 @pytest.mark.browser

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin, urlsplit
 
 import pytest
 
@@ -15,6 +16,7 @@ from portald.config import Config, Numbers, Web
 from portald.errors import ConfigError
 from portald.languages import FROM_THE_RIGHT, NAMES
 from portald.model import Client
+from portald.returning import RETURNS
 from portald.theme import STYLES, Theme
 from portald.web import catalogues
 from portald.web.preview import Preview, prove
@@ -94,6 +96,17 @@ def test_the_choices_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     for mac in ("a", "b", "c"):
         choices.set(mac, "de")
     assert [choices.get(mac) for mac in ("a", "b", "c")] == ["", "de", "de"]
+
+
+@pytest.mark.parametrize("path", ["/%09/evil.example/", "/%0d/evil.example/", "/%0a/x", "//evil.example/"])
+def test_the_switch_leads_nowhere_else(browser: Phone, path: str) -> None:
+    location = browser.get(f"{path}?language=de").location
+    assert urlsplit(urljoin("http://10.77.0.1/", location)).netloc == "10.77.0.1"
+
+
+def test_only_so_many_languages_are_looked_at(browser: Phone) -> None:
+    page = browser.get("/", **{"Accept-Language": "xx," * 200 + "de"}).text
+    assert '<html lang="en"' in page
 
 
 # Countries ----------------------------------------------------------------------------------
@@ -473,6 +486,17 @@ def test_a_session_is_extended_as_often_as_one_may_come_back(product: Product, b
     product.clock.move(602)  # the proof is older than two hours now
     assert "Stay online longer" not in browser.get("/status").text
     assert browser.post("/extend", form=form).status_code == 403
+
+
+def test_nobody_keeps_the_rounds_busy_by_staying_longer(product: Product, browser: Phone) -> None:
+    product.arranging.set_plan("unlimited", {"session": "1h"})
+    product.log_in(product.table.clients["10.77.0.11"])
+    form, answers = browser.form, []
+    for _ in range(RETURNS + 2):
+        product.clock.move(1)
+        answers.append(browser.post("/extend", form=form).status_code)
+    assert answers == [303] * RETURNS + [503] * 2
+    assert product.portal.sessions()[0].extra == RETURNS
 
 
 @pytest.mark.parametrize(

@@ -53,13 +53,13 @@ class IpsetFirewall:
         portal_port: int,
         open_tcp: Sequence[int] = (),
         open_udp: Sequence[int] = (),
-        portal_tls: Sequence[int] = (),
+        portal_https: Sequence[str] = (),
         garden: Sequence[str] = (),
         longest: int = 0,  # what the kernel forgets by itself is told with each grant
         clock: Clock = _since_boot,
     ) -> None:
         self._zones, self._networks = zones, networks
-        self._ports = (portal_port, open_tcp, open_udp, portal_tls)
+        self._ports = (portal_port, open_tcp, open_udp, portal_https)
         self._garden = [ip_network(network) for network in garden]
         self._clock = clock
         self._interfaces = [name for names in zones.values() for name in names]

@@ -46,12 +46,12 @@ def describe(
     portal_port: int,
     open_tcp: Sequence[int],
     open_udp: Sequence[int],
-    portal_tls: Sequence[int] = (),
+    portal_https: Sequence[str] = (),
 ) -> dict[str, Table]:
     """Return our part of each table, in the order of installing: what opens the door comes last."""
     interfaces = [name for zone in layout.zones for name in zone.interfaces]
     return {
-        "filter": _filter(family, interfaces, portal_port, open_tcp, open_udp, portal_tls),
+        "filter": _filter(family, interfaces, portal_port, open_tcp, open_udp, portal_https),
         "nat": _nat(family, interfaces, portal_port),
         "mangle": _mangle(family, layout),
     }
@@ -116,8 +116,9 @@ def _filter(
     portal_port: int,
     open_tcp: Sequence[int],
     open_udp: Sequence[int],
-    portal_tls: Sequence[int],
+    portal_https: Sequence[str],
 ) -> Table:
+    https = portal_https if family == 4 else ()
     refuse = [_RESET, f"-j REJECT --reject-with {REFUSAL[family]}"]
     dhcp, other = (67, ["icmp", "2"]) if family == 4 else (547, ["58"])
     # The longest question, 400 bytes with its UDP header, and the IP header that iptables counts too.
@@ -130,12 +131,15 @@ def _filter(
                 "-i lo -j RETURN",
                 # The portal answers guests, not the world.
                 f"-p tcp -m tcp --dport {portal_port} -j DROP",
+                *(f"-d {address} -p tcp -m tcp --dport 443 -j DROP" for address in https),
             ],
             "PORTALD_GATE": [
                 "-p udp -m udp --dport 53 -g PORTALD_DNS",
                 "-p tcp -m tcp --dport 53 -g PORTALD_DNS",
                 f"{_ANSWER} -j RETURN",
-                *(f"-p tcp -m tcp --dport {port} -g PORTALD_WEB" for port in (portal_port, *portal_tls)),
+                f"-p tcp -m tcp --dport {portal_port} -g PORTALD_WEB",
+                # Not what else the gateway has at this port, on its other addresses.
+                *(f"-d {address} -p tcp -m tcp --dport 443 -g PORTALD_WEB" for address in https),
                 f"-p udp -m udp --dport {dhcp} -j RETURN",
                 *(f"-p {protocol} -j RETURN" for protocol in other),
                 *(f"-p tcp -m tcp --dport {port} -j RETURN" for port in open_tcp),
