@@ -236,7 +236,15 @@ def test_terms_and_a_language_that_stays(walk: Walk, venue: Venue) -> None:
         browser.reopen()
         assert browser.here("/code")
         assert language(browser) == ["tr", "ltr"]
-        browser.follow(lambda: browser.find("#code")[0].send_keys(browser.code()))
+        # The link of a text sends its code by itself, and no second time when a guest comes back to it.
+        code = browser.code()
+        browser.visit(f"/c/{other(code)}")
+        browser.until(lambda: browser.here("/code"), "the link does not send its code")
+        assert "Gönderdiğimiz kod bu değil." in browser.look("wrong")
+        browser.chrome.back()
+        browser.until(lambda: browser.find("#open"), "the way back does not lead to the link")
+        assert browser.chrome.execute_script("return history.state") == 1
+        browser.visit(f"/c/{code}")
         browser.until(lambda: browser.find(LEAVE), "not online")
         browser.look("online")
         assert language(browser) == ["tr", "ltr"]
