@@ -28,6 +28,11 @@ TOGETHER = {
     "NO": {"NO", "SJ"},
 }
 
+# Asked for one by one, every country's metadata would be loaded.
+_CALLING_CODES = {
+    region: code for code, regions in phonenumbers.COUNTRY_CODE_TO_REGION_CODE.items() for region in regions
+}
+
 
 def read(typed: str, numbers: Numbers, country: str = "") -> str:
     """Return a typed number as E.164; raise ``Refused`` with the reason it cannot have a text.
@@ -84,7 +89,7 @@ def countries(numbers: Numbers) -> list[str]:
 
 def calling_code(country: str) -> str:
     """Return what a country's numbers begin with, such as ``"+49"``."""
-    return f"+{phonenumbers.country_code_for_region(country)}"
+    return f"+{_CALLING_CODES[country]}"
 
 
 def check_place(place: str) -> None:
