@@ -329,6 +329,11 @@ def _port(settings: Config) -> Iterator[Finding]:
 def _certificate(settings: Config) -> Iterator[Finding]:
     web = settings.web
     if web.certificate is None:
+        address = urlsplit(web.url or "")
+        # A port that is open is for something of the venue's own.
+        if address.scheme == "https" and (address.port or 443) not in settings.firewall.open_tcp:
+            cure = "set certificate and key in [web] (docs/phones.md), or an address with http"
+            yield Finding(Level.FAIL, f"nothing answers at {web.url}, where guests are led", cure)
         return
     certificate, now = Certificate(web.certificate, web.host), time.time()  # noqa: TID251
     broken, doubtful = certificate.broken(now), certificate.doubtful(now)
