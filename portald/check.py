@@ -84,7 +84,7 @@ def _numbers(settings: Config) -> Iterator[Finding]:
         return
     if not settings.numbers.allowed:
         cure = f'set allowed = ["{settings.numbers.country}", …] in [numbers]'
-        yield Finding(Level.WARN, "texts go to numbers of every country, dear ones too", cure)
+        yield Finding(Level.WARN, "texts go to numbers of every country, expensive ones too", cure)
 
 
 def _texts(settings: Config) -> Iterator[Finding]:
