@@ -107,7 +107,7 @@ def _pages(settings: Config) -> Iterator[Finding]:
         for key, path in (("logo", theme.logo), ("background", theme.background)):
             if path is not None and not os.access(path, os.R_OK):
                 yield Finding(Level.WARN, f"zone {zone.name}: {key}: there is no {path} to be read")
-    from portald.web import preview  # Flask, which no other part of this needs
+    from portald.web import catalogues, look, preview  # Flask, which no other part of this needs
 
     try:
         preview.prove(settings)
@@ -115,6 +115,8 @@ def _pages(settings: Config) -> Iterator[Finding]:
         yield from (Finding(Level.FAIL, problem) for problem in error.problems)
     else:
         yield Finding(Level.OK, f"the pages can be made, in {len(settings.languages)} languages")
+        for place in catalogues.strangers(settings.languages, look.OWN):
+            yield Finding(Level.WARN, place, "take the words as they are in portald/locale")
 
 
 def _providers(settings: Config) -> Iterator[Finding]:
