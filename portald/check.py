@@ -84,7 +84,7 @@ def _numbers(settings: Config) -> Iterator[Finding]:
         return
     if not settings.numbers.allowed:
         cure = f'set allowed = ["{settings.numbers.country}", …] in [numbers]'
-        yield Finding(Level.WARN, "texts go to numbers of every country, dear ones too", cure)
+        yield Finding(Level.WARN, "texts go to numbers of every country, expensive ones too", cure)
 
 
 def _texts(settings: Config) -> Iterator[Finding]:
@@ -107,7 +107,7 @@ def _pages(settings: Config) -> Iterator[Finding]:
         for key, path in (("logo", theme.logo), ("background", theme.background)):
             if path is not None and not os.access(path, os.R_OK):
                 yield Finding(Level.WARN, f"zone {zone.name}: {key}: there is no {path} to be read")
-    from portald.web import preview  # Flask, which no other part of this needs
+    from portald.web import catalogues, look, preview  # Flask, which no other part of this needs
 
     try:
         preview.prove(settings)
@@ -115,6 +115,8 @@ def _pages(settings: Config) -> Iterator[Finding]:
         yield from (Finding(Level.FAIL, problem) for problem in error.problems)
     else:
         yield Finding(Level.OK, f"the pages can be made, in {len(settings.languages)} languages")
+        for place in catalogues.strangers(settings.languages, look.OWN):
+            yield Finding(Level.WARN, place, "take the words as they are in portald/locale")
 
 
 def _providers(settings: Config) -> Iterator[Finding]:
@@ -329,6 +331,11 @@ def _port(settings: Config) -> Iterator[Finding]:
 def _certificate(settings: Config) -> Iterator[Finding]:
     web = settings.web
     if web.certificate is None:
+        address = urlsplit(web.url or "")
+        # A port that is open is for something of the venue's own.
+        if address.scheme == "https" and (address.port or 443) not in settings.firewall.open_tcp:
+            cure = "set certificate and key in [web] (docs/phones.md), or an address with http"
+            yield Finding(Level.FAIL, f"nothing answers at {web.url}, where guests are led", cure)
         return
     certificate, now = Certificate(web.certificate, web.host), time.time()  # noqa: TID251
     broken, doubtful = certificate.broken(now), certificate.doubtful(now)

@@ -109,6 +109,23 @@ def test_whom_phones_ask(authority: Authority, file: Path, tmp_path: Path) -> No
         certificate_hosts(tmp_path / "none.pem")
 
 
+@pytest.mark.parametrize(
+    ("url", "wrong"),
+    [
+        ("https://wifi.example/", True),
+        ("https://wifi.example:8443/", False),
+        ("http://wifi.example/", False),
+    ],
+)
+def test_check_of_https_without_one(tmp_path: Path, url: str, wrong: bool) -> None:
+    settings = tmp_path / "portald.toml"
+    text = '[[zones]]\ninterface = "lo"\nnetworks = ["127.0.0.0/8"]\n'
+    text += f'[firewall]\nbackend = "memory"\nopen_tcp = [8443]\n[web]\nurl = "{url}"\n'
+    settings.write_text(text)
+    found = [finding for finding in check.findings(settings) if "nothing answers at" in finding.text]
+    assert [finding.level for finding in found] == ["FAIL"] * wrong
+
+
 def test_check_says_all_of_it(authority: Authority, tmp_path: Path) -> None:
     settings = tmp_path / "portald.toml"
     text = '[[zones]]\ninterface = "lo"\nnetworks = ["127.0.0.0/8"]\n[firewall]\nbackend = "memory"\n'

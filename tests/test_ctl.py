@@ -142,8 +142,8 @@ def test_a_theme_can_be_looked_at(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert main([*arguments, "--language", "ar", "--style", "night"]) == 0
     assert f"open {folder}/index.html in a browser" in capsys.readouterr().out
     assert 'lang="ar" dir="rtl"' in (folder / "code.html").read_text()
-    assert 'src="logo"' in (folder / "first.html").read_text()
-    assert (folder / "logo").read_text().startswith("<svg")
+    assert 'src="logo.svg"' in (folder / "first.html").read_text()
+    assert (folder / "logo.svg").read_text().startswith("<svg")
     assert main([*arguments, "--json"]) == 0
     pages = json.loads(capsys.readouterr().out)["pages"]
     assert {f"{page}.html" for page in pages} | {"index.html"} == {f.name for f in folder.glob("*.html")}

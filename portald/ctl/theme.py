@@ -41,16 +41,16 @@ def _preview(options: argparse.Namespace) -> int:
     if options.style:
         theme = Theme(style=options.style).over(theme)
     written: list[str] = []
+    pictures = {name: path for name in ("logo", "background") if (path := getattr(theme, name))}
     try:
         options.folder.mkdir(parents=True, exist_ok=True)
         _look_at(options.folder)
         for name, page in Preview(settings).pages(zone, language, theme):
-            (options.folder / f"{name}.html").write_text(_beside(page), "utf-8")
+            (options.folder / f"{name}.html").write_text(_beside(page, pictures), "utf-8")
             written.append(name)
         (options.folder / "index.html").write_text(_index(settings.name, written), "utf-8")
-        for name in ("logo", "background"):
-            if picture := getattr(theme, name):
-                (options.folder / name).write_bytes(picture.read_bytes())
+        for name, picture in pictures.items():
+            _copy(options.folder, name, picture).write_bytes(picture.read_bytes())
     except OSError as error:
         raise ConfigError(f"{error.filename or options.folder}: {error.strerror}") from error
     if options.json:
@@ -80,9 +80,16 @@ def _zone(settings: config.Config, name: str) -> Zone:
     return known[name] if name else settings.zones[0]
 
 
-def _beside(page: str) -> str:
+def _copy(folder: Path, name: str, picture: Path) -> Path:
+    """Return where a picture goes: with its suffix, as a browser takes no other file for an SVG."""
+    return folder / f"{name}{picture.suffix.lower()}"
+
+
+def _beside(page: str, pictures: dict[str, Path]) -> str:
     """Return a page whose pictures are in the folder it is in."""
-    return page.replace('"/theme/', '"')
+    for name, picture in pictures.items():
+        page = page.replace(f'"/theme/{name}"', f'"{_copy(Path(), name, picture)}"')
+    return page
 
 
 def _index(title: str, names: list[str]) -> str:

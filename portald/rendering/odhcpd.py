@@ -20,7 +20,8 @@ def lines(settings: Config) -> Iterator[str]:
         " option 37 of router advertisements. It takes an odhcpd of November 2025 or newer; older ones"
         " pass over the option and say nothing. Where dnsmasq serves DHCPv4, as OpenWrt comes, it needs its"
         " own (portalctl render dnsmasq), and so do the portal's name and the walled garden: odhcpd answers"
-        " no DNS. If a section for the interface is there already, add captive_portal_uri to that."
+        " no DNS. If a section for the interface is there already, add captive_portal_uri to that; a new"
+        " one serves nothing until it says so (ra, dhcpv4, dhcpv6)."
     )
     for interface, uri in places:
         yield ""

@@ -20,7 +20,7 @@ def lines(settings: Config) -> Iterator[str]:
         " radvd 2.20; an older one (Debian 12 has 2.19) refuses the line with AdvCaptivePortalAPI. Take it"
         " out there: phones then learn of the API by DHCP, which dnsmasq and Kea can. radvd has no DHCP"
         " and answers no DNS: portalctl render dnsmasq. If you describe these interfaces already, add"
-        " that line only."
+        " that line only. The DNS server that guests are told by IPv6 (RDNSS) is yours to add."
     )
     for interface, uri in places:
         yield f"interface {interface} {{"

@@ -12,7 +12,7 @@ import json
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from gettext import GNUTranslations, NullTranslations
 from pathlib import Path
 
@@ -77,9 +77,26 @@ def written(folder: Path, language: str) -> GNUTranslations | None:
     try:
         if not path.is_file():
             return None
-        return GNUTranslations(io.BytesIO(polib.pofile(str(path)).to_binary()))
+        words = polib.pofile(str(path))
+        # What polib has read without being told of a character set is UTF-8.
+        words.metadata.setdefault("Content-Type", f"text/plain; charset={words.encoding}")
+        return GNUTranslations(io.BytesIO(words.to_binary()))
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path}: {error}") from error
+
+
+def strangers(languages: Sequence[str], templates: Path) -> Iterator[str]:
+    """Yield where an operator's own catalogues have words that no page says, and no template of theirs."""
+    ours = {entry.msgid for entry in polib.pofile(str(our_files("locale") / "de.po"))}
+    theirs = "".join(path.read_text("utf-8", "replace") for path in sorted(templates.rglob("*.html")))
+    for path in (OWN / f"{language}.po" for language in languages):
+        for entry in polib.pofile(str(path)) if path.is_file() else ():
+            if (
+                not entry.obsolete
+                and entry.msgid not in ours
+                and (not entry.msgid or entry.msgid not in theirs)
+            ):
+                yield f"{path}:{entry.linenum}: no page says {entry.msgid!r}"
 
 
 @functools.cache

@@ -268,6 +268,19 @@ def test_an_operators_words_come_first(
         catalogues.catalogue.cache_clear()
 
 
+def test_own_words_that_no_page_says_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(catalogues, "OWN", tmp_path)
+    words = 'msgid "Sign in"\nmsgstr "Schön herein"\n\nmsgid "Sign inn"\nmsgstr "x"\n\nmsgid "Menu"\nmsgstr "y"\n'
+    (tmp_path / "de.po").write_text(words, "utf-8")
+    (tmp_path / "mine.html").write_text('{{ _("Menu") }}')
+    assert list(catalogues.strangers(["en", "de"], tmp_path)) == [
+        f"{tmp_path}/de.po:4: no page says 'Sign inn'"
+    ]
+    made = catalogues.written(tmp_path, "de")
+    assert made, "without a header as well"
+    assert made.gettext("Sign in") == "Schön herein"
+
+
 @pytest.mark.parametrize("language", NAMES)
 def test_every_page_in_every_state_is_light(config: Config, language: str) -> None:
     """Under 30 kB on the wire, nothing from outside, and in the language from end to end."""
