@@ -33,7 +33,7 @@ class Fault:
 
 
 FAULTS: list[Fault] = []
-NOTHING = 0.5
+NOTHING = 1.0
 """What a busy machine may take by itself: nobody notices."""
 
 

@@ -394,9 +394,10 @@ def test_input_and_output_do_not_wait_for_one_another() -> None:
 
 def test_a_program_that_stays_behind_is_ended() -> None:
     """Whatever it started ends with it, and its pipes do not keep us waiting."""
+    before = threading.active_count()
     with pytest.raises(SmsError):
         programs.run(["sh", "-c", "sleep 9 & echo done"], 0.5)
-    assert threading.active_count() < 50
+    assert threading.active_count() <= before
 
 
 def test_words_of_a_program_are_masked() -> None:
