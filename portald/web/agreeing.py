@@ -12,7 +12,7 @@ from portald.portal import Portal
 from portald.web.common import refusal
 from portald.web.visits import Visits
 
-_OPEN = {"agreeing.read", "agreeing.agree", "guest.icon"}
+_OPEN = {"agreeing.read", "agreeing.agree", "guest.icon", "guest.open_link"}
 """What may be seen by who has not agreed."""
 
 

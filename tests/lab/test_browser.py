@@ -117,6 +117,7 @@ def test_closing_the_browser_loses_nothing(walk: Walk) -> None:
         assert browser.here("/code")
         browser.paste("code", f"{code[:3]} {code[3:]}")
         browser.press('form[action="/code"] button', times=2)
+        browser.until(lambda: browser.find(LEAVE), "not online")
         assert "You are online" in browser.look("online")
         assert browser.here("/status")
         assert browser.texts() == 1, "two taps are one text"
@@ -127,6 +128,7 @@ def test_closing_the_browser_loses_nothing(walk: Walk) -> None:
         browser.reopen()
         assert browser.here("/")
         browser.press('form[action="/back"] button')
+        browser.until(lambda: browser.find(LEAVE), "not online")
         assert "You are online" in browser.look("welcome-back")
         assert browser.texts() == 1
         browser.log_out()
@@ -201,6 +203,7 @@ def test_another_country_and_another_number(walk: Walk) -> None:
                 assert browser.here("/")
         assert "+33…78" in browser.look("code")
         browser.enter(browser.paste("code", browser.code()))
+        browser.until(lambda: browser.find(LEAVE), "not online")
         assert browser.says("You are online") in browser.look("online")
         browser.log_out()
 

@@ -267,8 +267,12 @@ def test_a_browser_checks_the_certificate_and_signs_in(secure: Secure) -> None:
     secure.lease(laptop)
     guest = Guest(name="https", number="+4915123456784", portal=WEB.rstrip("/"), screen=(1280, 800))
     with browsing(guest, secure, laptop) as browser:
-        browser.visit(guest.start)
-        assert "CERT_AUTHORITY_INVALID" in browser.chrome.page_source
+
+        def warned() -> bool:
+            browser.visit(guest.start)
+            return "CERT_AUTHORITY_INVALID" in browser.chrome.page_source
+
+        browser.until(warned, "the browser does not mind the certificate")
     trust(laptop, secure.authority.certificate)
     with browsing(guest, secure, laptop) as browser:
         browser.visit(guest.start)

@@ -321,7 +321,8 @@ def agree(browser: Phone, language: str = "en") -> Any:
 
 def test_nothing_before_the_terms(agreeing: Product) -> None:
     browser = Phone(agreeing)
-    for path in ("/", "/code", "/voucher", "/c/123456"):
+    assert "This code is for another device" in browser.get("/c/123456").text, "which needs no consent"
+    for path in ("/", "/code", "/voucher"):
         assert browser.get(path).location == "/terms", path
     page = browser.get("/terms").text
     assert "Be kind &lt;to&gt; others." in page
