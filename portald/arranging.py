@@ -297,7 +297,7 @@ class Arranging:
 
     def consents(self, mac: str = "", limit: int = 1000) -> list[Agreed]:
         """Return which device agreed to which words, newest first."""
-        return self._store.consents(limit, mac.lower())
+        return self._store.consents(limit, _mac(mac) if mac else "")
 
     def who_had(self, address: str, at: float) -> list[Session]:
         """Return the sessions that had an address at a time: what the law may ask for."""

@@ -182,6 +182,7 @@ def test_consents_are_shown(running: Running) -> None:  # noqa: F811
     assert version[1] in running.ctl("consents").stdout
     assert running.ctl("consents", "--words", version[1]).stdout == "Be kind.\n"
     assert running.ctl("consents", "--words", "rubbish").returncode == 1
+    assert "expected a device's MAC" in running.ctl("consents", "--of", "zz").stderr
 
 
 def test_check_of_an_address_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
