@@ -203,6 +203,7 @@ class Daemon:
                 threads=4,
             ),
         ]
+        door.opened = self._servers[0].close_unused
         if settings.web.certificate:
             nginx = unix_listener(settings.web_socket, 0o660, settings.web.proxy_group)
             self._servers.append(Server(Proxied(guest), [nginx], threads=settings.web.threads))

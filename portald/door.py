@@ -36,6 +36,8 @@ class Door:
         self._clock = clock
         self._turn = turn
         self._wake = wake
+        self.opened: Callable[[str], None] = lambda mac: None
+        """Called with the MAC of whoever has come in."""
 
     def let_in(self, open: Callable[[float], Opened]) -> Session:
         """Open a session by a method of the store, and give it to the kernel.
@@ -51,6 +53,7 @@ class Door:
             "event=session_opened session=%d account=%s mac=%s verified=%s",
             session.id, phone.mask_name(session.account.name), session.mac, session.verified,
         )  # fmt: skip
+        self.opened(session.mac)
         return session
 
     def reopen(self, session: Session, client: Client) -> Session | None:
@@ -63,6 +66,7 @@ class Door:
             again, replaced = opened
             self._grant(again, replaced, now)
         log.info("event=session_reopened session=%d mac=%s", again.id, again.mac)
+        self.opened(again.mac)
         return again
 
     def prolong(self, session: int, extra: int) -> None:

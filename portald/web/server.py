@@ -22,10 +22,7 @@ REQUEST_TIME = 15
 IDLE_TIME = 20
 """Seconds until a connection that is silent is closed."""
 UNUSED_TIME = 5
-"""The same for one that never said anything: a browser's spare one, meant for a site that was redirected.
-
-It would lead to the portal once more after login.
-"""
+"""The same for one that never said anything."""
 
 # linux/tcp.h.  With 2 the kernel keeps the link layer's header of the SYN too (Linux 5.10).
 _TCP_SAVE_SYN, _TCP_SAVED_SYN, _WITH_LINK_LAYER = 27, 28, 2
@@ -35,10 +32,10 @@ class Server:
     """A waitress server with a thread and a table of connections of its own."""
 
     def __init__(self, app: Any, listeners: Sequence[socket.socket], threads: int) -> None:
-        table: dict[int, Any] = {}
+        self._table: dict[int, Any] = {}
         self._server = waitress.server.create_server(
             app,
-            map=table,
+            map=self._table,
             sockets=list(listeners),
             threads=threads,
             connection_limit=4000,
@@ -49,7 +46,7 @@ class Server:
             max_request_header_size=16_384,
             ident=None,
         )
-        for entry in table.values():
+        for entry in self._table.values():
             entry.channel_class = _Channel
         self._thread = threading.Thread(target=self.run, name="server", daemon=True)
 
@@ -58,6 +55,17 @@ class Server:
 
     def start(self) -> None:
         self._thread.start()
+
+    def close_unused(self, mac: str) -> None:
+        """Close what a device has opened and said nothing on: a browser's spare connections.
+
+        They were meant for a site that was redirected, and would lead to the portal once more
+        although the device is online.
+        """
+        for entry in list(self._table.values()):
+            if isinstance(entry, _Channel) and entry.mac == mac and not entry.used:
+                entry.will_close = True
+                entry.server.pull_trigger()
 
     def stop(self) -> None:
         self._server.close()
@@ -116,6 +124,7 @@ class _Channel(HTTPChannel):
         self, server: Any, connection: socket.socket, address: Any, *rest: Any, **more: Any
     ) -> None:
         self.mac = _mac(connection)
+        self.used = False
         self._began = 0.0
         if len(address) == 4 and address[3]:
             address = (_with_interface(*address), *address[1:])
@@ -123,7 +132,7 @@ class _Channel(HTTPChannel):
         self.last_activity -= IDLE_TIME - UNUSED_TIME
 
     def received(self, data: bytes) -> bool:
-        now = time.monotonic()
+        self.used, now = True, time.monotonic()
         if self.request is None:
             self._began = now
         elif now - self._began > REQUEST_TIME:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterator
 from http.client import HTTPResponse
 
 import pytest
 
 from portald.web import server
 from portald.web.server import Server
+
+MAC = "02:00:00:00:00:01"
 
 
 def asked(connection: socket.socket) -> bytes:
@@ -19,23 +22,41 @@ def asked(connection: socket.socket) -> bytes:
     return answer.read()
 
 
-def test_a_browsers_spare_connection_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It was meant for a site that was redirected; after login it would lead to the portal once more."""
-    monkeypatch.setattr(server, "IDLE_TIME", 1000)
-    monkeypatch.setattr(server, "UNUSED_TIME", 1)
-
+@pytest.fixture
+def running(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Server, tuple[str, int]]]:
     def app(_environ: object, start_response: object) -> list[bytes]:
         start_response("200 OK", [("Content-Length", "2")])  # type: ignore[operator]
         return [b"hi"]
 
+    monkeypatch.setattr(server, "IDLE_TIME", 1000)
+    monkeypatch.setattr(server, "_mac", lambda connection: MAC)
     listener = socket.create_server(("127.0.0.1", 0))
-    address = listener.getsockname()
-    running = Server(app, [listener], threads=1)
-    running.start()
-    try:
-        with socket.create_connection(address, 30) as used, socket.create_connection(address, 30) as spare:
-            assert asked(used) == b"hi"
-            assert spare.recv(1) == b"", "closed"
-            assert asked(used) == b"hi", "still open"
-    finally:
-        running.stop()
+    made = Server(app, [listener], threads=1)
+    made.start()
+    yield made, listener.getsockname()
+    made.stop()
+
+
+def test_a_spare_connection_is_closed_soon(
+    running: tuple[Server, tuple[str, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "UNUSED_TIME", 1)
+    _, address = running
+    with socket.create_connection(address, 30) as used, socket.create_connection(address, 30) as spare:
+        assert asked(used) == b"hi"
+        assert spare.recv(1) == b"", "closed"
+        assert asked(used) == b"hi", "still open"
+
+
+def test_spare_connections_of_a_device_that_is_let_in_are_closed(
+    running: tuple[Server, tuple[str, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They were meant for sites that were redirected; they would lead to the portal once more."""
+    monkeypatch.setattr(server, "UNUSED_TIME", 1000)
+    serving, address = running
+    with socket.create_connection(address, 30) as spare, socket.create_connection(address, 30) as used:
+        assert asked(used) == b"hi"
+        serving.close_unused("02:00:00:00:00:99")
+        serving.close_unused(MAC)
+        assert spare.recv(1) == b"", "closed"
+        assert asked(used) == b"hi", "still open"
