@@ -337,20 +337,20 @@ def _certificate(settings: Config) -> Iterator[Finding]:
             cure = "set certificate and key in [web] (docs/phones.md), or an address with http"
             yield Finding(Level.FAIL, f"nothing answers at {web.url}, where guests are led", cure)
         return
-    certificate, now = Certificate(web.certificate, web.host), time.time()  # noqa: TID251
+    certificate, now = Certificate(web.certificate, web.host), time.time()  # noqa: TID251, a root
     broken, doubtful = certificate.broken(now), certificate.doubtful(now)
     yield from (Finding(Level.FAIL, problem.text, problem.cure) for problem in broken)
     yield from (Finding(Level.WARN, problem.text, problem.cure) for problem in doubtful)
     if not broken and not doubtful:
         yield Finding(Level.OK, f"the certificate is for {web.host}")
     try:
-        members = grp.getgrnam(web.proxy_group).gr_mem
+        group = grp.getgrnam(web.proxy_group)
         user = pwd.getpwnam(settings.firewall.user)
     except KeyError as error:
         cure = "set proxy_group in [web] to the group that nginx's workers run as"
         yield Finding(Level.FAIL, f"proxy_group: {error.args[0]}", cure)
         return
-    if user.pw_name not in members and grp.getgrnam(web.proxy_group).gr_gid != user.pw_gid and user.pw_uid:
+    if user.pw_name not in group.gr_mem and group.gr_gid != user.pw_gid and user.pw_uid:
         cure = f"usermod -aG {web.proxy_group} {user.pw_name}, and restart portald"
         text = f"{user.pw_name} is not in the group {web.proxy_group}, and cannot let nginx in"
         yield Finding(Level.FAIL, text, cure)

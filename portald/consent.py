@@ -19,7 +19,7 @@ from portald.store import Store
 log = logging.getLogger(__name__)
 
 MOST = 100_000
-"""Bytes of one document: more is a mistake, and no guest's to read."""
+"""Characters of one document: more is a mistake, and no guest's to read."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -88,8 +89,11 @@ def _sign_in(venue: Venue, report: Report) -> None:
     phone, portal = venue.phone, f"http://{PORTAL}"
     page = venue.fetch(phone, f"{portal}/")
     token = form_token(page["body"])
+    alone = "Set-Cookie" not in page["headers"] and not re.search(r'(src|href)="https?:', page["body"])
     report.check(
-        page["status"] == 200, "splash page", f"{page['length'] / 1000:.1f} kB, no script, no cookie"
+        page["status"] == 200 and alone,
+        "splash page",
+        f"{page['length'] / 1000:.1f} kB, no cookie, nothing from elsewhere",
     )
     answer = venue.fetch(phone, f"{portal}/number", form=f"form={token}&number={TYPED.replace(' ', '+')}")
     report.check(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from ipaddress import ip_address
 from textwrap import wrap
-from urllib.parse import urlsplit
 
 from portald.config import Config
 
@@ -24,7 +23,7 @@ def interfaces(settings: Config) -> Iterator[tuple[str, str]]:
 
 def host(settings: Config) -> str | None:
     """Return the name in the portal's address, if it has one."""
-    name = (urlsplit(settings.web.url or "").hostname or "").rstrip(".")
+    name = settings.web.host.rstrip(".")
     try:
         ip_address(name)
     except ValueError:

@@ -19,10 +19,6 @@ MAC = "portald.mac"
 """The WSGI environment's name for the MAC that opened the connection, if the kernel told."""
 REQUEST_TIME = 15
 """Seconds for a whole request to arrive: one that drips would hold its place for ever."""
-IDLE_TIME = 20
-"""Seconds until a connection that is silent is closed."""
-UNUSED_TIME = 5
-"""The same for one that never said anything."""
 
 # linux/tcp.h.  With 2 the kernel keeps the link layer's header of the SYN too (Linux 5.10).
 _TCP_SAVE_SYN, _TCP_SAVED_SYN, _WITH_LINK_LAYER = 27, 28, 2
@@ -39,8 +35,8 @@ class Server:
             sockets=list(listeners),
             threads=threads,
             connection_limit=4000,
-            channel_timeout=IDLE_TIME,
-            cleanup_interval=2,
+            channel_timeout=20,
+            cleanup_interval=5,
             asyncore_use_poll=True,
             max_request_body_size=65_536,
             max_request_header_size=16_384,
@@ -129,7 +125,6 @@ class _Channel(HTTPChannel):
         if len(address) == 4 and address[3]:
             address = (_with_interface(*address), *address[1:])
         super().__init__(server, connection, address, *rest, **more)
-        self.last_activity -= IDLE_TIME - UNUSED_TIME
 
     def received(self, data: bytes) -> bool:
         self.used, now = True, time.monotonic()

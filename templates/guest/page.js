@@ -1,5 +1,5 @@
 "use strict";
-history.replaceState(history.state,"",location.href);
+history.replaceState(null,"",location.href);
 document.addEventListener("submit",e=>{const b=e.target.querySelector("button");if(b.disabled)e.preventDefault();else setTimeout(()=>b.disabled=true)});
 addEventListener("pageshow",e=>{if(e.persisted)location.reload()});
 for(const n of document.querySelectorAll(".note"))n.scrollIntoView({block:"nearest"});

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import select
 import socket
-from collections.abc import Iterator
 from http.client import HTTPResponse
 
 import pytest
@@ -22,41 +22,28 @@ def asked(connection: socket.socket) -> bytes:
     return answer.read()
 
 
-@pytest.fixture
-def running(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Server, tuple[str, int]]]:
+def test_spare_connections_of_a_device_that_is_let_in_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They were meant for sites that were redirected; they would lead to the portal once more."""
+
     def app(_environ: object, start_response: object) -> list[bytes]:
         start_response("200 OK", [("Content-Length", "2")])  # type: ignore[operator]
         return [b"hi"]
 
-    monkeypatch.setattr(server, "IDLE_TIME", 1000)
     monkeypatch.setattr(server, "_mac", lambda connection: MAC)
     listener = socket.create_server(("127.0.0.1", 0))
-    made = Server(app, [listener], threads=1)
-    made.start()
-    yield made, listener.getsockname()
-    made.stop()
-
-
-def test_a_spare_connection_is_closed_soon(
-    running: tuple[Server, tuple[str, int]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(server, "UNUSED_TIME", 1)
-    _, address = running
-    with socket.create_connection(address, 30) as used, socket.create_connection(address, 30) as spare:
-        assert asked(used) == b"hi"
-        assert spare.recv(1) == b"", "closed"
-        assert asked(used) == b"hi", "still open"
-
-
-def test_spare_connections_of_a_device_that_is_let_in_are_closed(
-    running: tuple[Server, tuple[str, int]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """They were meant for sites that were redirected; they would lead to the portal once more."""
-    monkeypatch.setattr(server, "UNUSED_TIME", 1000)
-    serving, address = running
-    with socket.create_connection(address, 30) as spare, socket.create_connection(address, 30) as used:
-        assert asked(used) == b"hi"
-        serving.close_unused("02:00:00:00:00:99")
-        serving.close_unused(MAC)
-        assert spare.recv(1) == b"", "closed"
-        assert asked(used) == b"hi", "still open"
+    serving, address = Server(app, [listener], threads=1), listener.getsockname()
+    serving.start()
+    try:
+        with (
+            socket.create_connection(address, 10) as spare,
+            socket.create_connection(address, 10) as used,
+        ):
+            assert asked(used) == b"hi"
+            serving.close_unused("02:00:00:00:00:99")
+            assert asked(used) == b"hi"
+            assert not select.select([spare], [], [], 0)[0], "another device's are left alone"
+            serving.close_unused(MAC)
+            assert spare.recv(1) == b"", "closed"
+            assert asked(used) == b"hi", "still open"
+    finally:
+        serving.stop()
