@@ -35,6 +35,7 @@ from portald.texting import Texting
 from portald.texts import Texts
 from portald.timekeeping import Timekeeper
 from portald.vouchers import Vouchers
+from portald.web import catalogues
 from portald.web.admin import admin_app
 from portald.web.capture import Capture
 from portald.web.guest import guest_app
@@ -44,6 +45,15 @@ pytest_plugins = ["tests.lab_fixtures"]
 
 KEY = b"k" * 32
 NUMBER = "+14155552671"
+
+
+@pytest.fixture
+def own_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Return a folder in the place of the operator's own catalogues, read anew in this test and after it."""
+    monkeypatch.setattr(catalogues, "OWN", tmp_path)
+    catalogues.catalogue.cache_clear()
+    yield tmp_path
+    catalogues.catalogue.cache_clear()
 
 
 class Clock:

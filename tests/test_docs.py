@@ -27,7 +27,6 @@ from portald.sms.codes import Codes
 from portald.sms.routes import Route, Routes
 from portald.texts import Texts
 from portald.theme import Theme
-from portald.web import catalogues
 from portald.web.preview import Preview, prove
 from tests.test_commands_shown import everywhere
 
@@ -322,21 +321,14 @@ def test_the_script_is_one(tmp_path: Path) -> None:
     assert (good, problem) == (False, "no_credit: top up")
 
 
-def test_the_page_and_the_words_of_ones_own_are_taken(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    settings = usable('[[sms]]\ntype = "sandbox"\n', tmp_path)
+def test_the_page_and_the_words_of_ones_own_are_taken(own_words: Path) -> None:
+    settings = usable('[[sms]]\ntype = "sandbox"\n', own_words)
     (page,), (words,) = blocks("jinja"), blocks("po")
-    (tmp_path / "guest").mkdir()
-    (tmp_path / "guest/status.html").write_text(page)
-    (tmp_path / "de.po").write_text(words)
-    monkeypatch.setattr(catalogues, "OWN", tmp_path)
-    catalogues.catalogue.cache_clear()
-    try:
-        prove(settings, own=tmp_path)
-        pages = dict(Preview(settings, own=tmp_path).pages(settings.zones[0], "de"))
-    finally:
-        catalogues.catalogue.cache_clear()
+    (own_words / "guest").mkdir()
+    (own_words / "guest/status.html").write_text(page)
+    (own_words / "de.po").write_text(words)
+    prove(settings, own=own_words)
+    pages = dict(Preview(settings, own=own_words).pages(settings.zones[0], "de"))
     assert "you are online." in pages["online"]
     assert "Her mit dem Code" in pages["first"]
 

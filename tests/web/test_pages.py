@@ -64,9 +64,6 @@ class Pages:
         (folder / "terms.txt").write_text("Be kind to others, and to the Wi-Fi. " * 40)
         (folder / "white.svg").write_text(WHITE)
         self.chrome = chromium.start(folder / "profile", PHONE)
-        # The page behind the link in a text sends its form by itself, and would be gone.
-        once = {"source": "HTMLFormElement.prototype.requestSubmit = () => {}"}
-        self.chrome.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", once)
         chromium.ARTEFACTS.mkdir(exist_ok=True)
 
     def write(self, name: str, *options: str, theme: str = "") -> list[str]:
